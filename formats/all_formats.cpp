@@ -1,0 +1,15 @@
+#include "all_formats.h"
+
+#include <array>
+
+#include "qemu/libvirt_save.h"
+#include "qemu/qevm_reader.h"
+
+namespace vmconvert {
+
+std::span<const Format> all_formats() {
+  static const std::array table{qemu::kQevm, qemu::kLibvirtSave};
+  return table;
+}
+
+}  // namespace vmconvert

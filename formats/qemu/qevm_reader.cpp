@@ -1,0 +1,426 @@
+#include "qemu/qevm_reader.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "qemu/guest_blocks.h"
+#include "qemu/qevm_format.h"
+#include "qemu/qevm_stream.h"
+#include "qemu/virtio_mem.h"
+#include "qemu/vmcoreinfo_device.h"
+#include "qemu/x86_layout.h"
+#include "vmconvert/base/text.h"
+
+namespace vmconvert::qemu {
+namespace {
+
+constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
+constexpr std::uint64_t kDeviceMemoryAlignment = std::uint64_t{1} << 30;
+
+/// The first `N` bytes of a section's payload from `skip` on.
+template <std::size_t N>
+std::optional<std::array<std::byte, N>> payload_bytes(const ByteSource& source,
+                                                      const DeviceSection* section,
+                                                      std::uint64_t skip) {
+  if (section == nullptr || section->payload.size() < skip + N) return std::nullopt;
+  std::array<std::byte, N> bytes{};
+  source.read_at(section->payload.begin() + skip, bytes);
+  return bytes;
+}
+
+/// Places the blocks of one stream in guest-physical space and makes the image.
+class ImageBuilder {
+ public:
+  ImageBuilder(std::shared_ptr<const ByteSource> source, QevmStream stream,
+               const ReadOptions& options, Diagnostics& diagnostics)
+      : source_(std::move(source)),
+        stream_(std::move(stream)),
+        options_(options),
+        diagnostics_(diagnostics) {}
+
+  GuestImage build() {
+    board_ = choose_board();
+    if (const auto cmos = payload_bytes<128>(*source_, stream_.find_section("mc146818rtc"), 0)) {
+      cmos_ = *cmos;
+    }
+    guest_blocks_ =
+        classify_blocks(stream_.blocks, cmos_ ? cmos_ram_size(*cmos_) : std::nullopt, name());
+    check_shared_blocks();
+    place_main_ram();
+    place_virtio_memory();
+    place_memory_devices();
+    GuestImage image = make_image();
+    image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
+    return image;
+  }
+
+ private:
+  const std::string& name() const { return source_->name(); }
+  void decide(const std::string& text) { diagnostics_.decision(name(), text); }
+
+  // --- board -------------------------------------------------------------------------------------
+
+  Board choose_board() {
+    const std::string& machine = stream_.machine;
+    const bool is_pc =
+        machine.empty()
+            ? find_block(stream_.blocks, "pc.ram") || stream_.find_section("I440FX") != nullptr
+            : machine.starts_with("pc-") || machine.starts_with("rhel") || machine == "pc" ||
+                  machine == "q35" || machine == "isapc" || machine == "microvm" ||
+                  machine.starts_with("xenfv");
+    if (!is_pc) {
+      throw Error(ErrorKind::unsupported, name(), std::nullopt,
+                  machine.empty() ? "the stream names no machine type and is not of a PC"
+                                  : "machine type " + quoted(machine) +
+                                        " is not an x86 PC; only those are supported");
+    }
+    const auto [board, what] = board_of(machine);
+    decide("machine type " + (machine.empty() ? "unknown (before 2.4)" : machine) + ", board " +
+           what);
+    return board;
+  }
+
+  std::pair<Board, std::string> board_of(const std::string& machine) const {
+    if (stream_.find_section("mch") != nullptr || machine.find("q35") != std::string::npos)
+      return {Board::q35, "q35"};
+    if (machine == "microvm") return {Board::microvm, "microvm"};
+    if (machine == "isapc") return {Board::isapc, "isapc"};
+    if (machine.starts_with("xenfv")) return {Board::xenfv, "xenfv"};
+    const bool searched = !stream_.sections.empty();
+    if (machine.empty() && searched && stream_.find_section("I440FX") == nullptr)
+      return {Board::isapc, "isapc"};
+    return {Board::i440fx, "i440fx"};
+  }
+
+  /// Configuration space of the host bridge: a PCI device's state is be32 version 2, then 256
+  /// bytes.
+  std::optional<PciConfig> host_bridge() const {
+    const bool q35 = board_ == Board::q35;
+    const auto config =
+        payload_bytes<256>(*source_, stream_.find_section(q35 ? "mch" : "I440FX"), 4);
+    if (!config) return std::nullopt;
+    const auto word = [&](std::size_t at) {
+      return load<std::uint16_t>(std::span(*config).subspan(at), std::endian::little);
+    };
+    const bool known = word(0) == 0x8086 && word(2) == (q35 ? 0x29c0 : 0x1237);
+    return known ? config : std::nullopt;
+  }
+
+  // --- content that is elsewhere -----------------------------------------------------------------
+
+  void check_shared_blocks() {
+    if (!stream_.ram_format.ignore_shared) return;
+    for (const auto& group :
+         {guest_blocks_.main_ram, guest_blocks_.memory_devices, guest_blocks_.virtio_memory}) {
+      for (const std::size_t block : group) {
+        if (stream_.blocks[block].records != 0) continue;
+        throw Error(ErrorKind::unsupported, name(), std::nullopt,
+                    "the content of memory block " + quoted(stream_.blocks[block].name) +
+                        " is not in the stream but in the shared file behind it (capability "
+                        "x-ignore-shared)");
+      }
+    }
+  }
+
+  // --- placing -----------------------------------------------------------------------------------
+
+  std::uint64_t main_ram_size() const {
+    std::uint64_t sum = 0;
+    for (const std::size_t block : guest_blocks_.main_ram) sum += stream_.blocks[block].used_length;
+    return sum;
+  }
+
+  void place_main_ram() {
+    SplitFacts facts{board_, stream_.machine, main_ram_size(), cmos_, options_.below_4g};
+    // xen.ram is allocated with the hole inside: its length counts the hole.
+    const bool has_hole = board_ == Board::xenfv &&
+                          stream_.blocks[guest_blocks_.main_ram.front()].name == "xen.ram" &&
+                          facts.ram_size > k4GiB;
+    const Split split = choose_split(facts);
+    below_ = split.below;
+    above_ = facts.ram_size - std::min(facts.ram_size, has_hole ? k4GiB : below_);
+    decide(human_size(below_) + " of RAM from address 0 on" +
+           (above_ == 0 ? "" : ", " + human_size(above_) + " from " + hex(above_base_) + " on") +
+           " (from " + split.origin + ")");
+    map_main(0, GuestRange::sized({0}, below_));
+    map_main(has_hole ? k4GiB : below_, GuestRange::sized({above_base_}, above_));
+    overlay_legacy_area(map_, board_, host_bridge(), legacy_blocks(), below_);
+  }
+
+  /// Maps main RAM, the concatenation of its blocks, from `offset` on.
+  void map_main(std::uint64_t offset, GuestRange guest) {
+    for (const std::size_t block : guest_blocks_.main_ram) {
+      const std::uint64_t size = stream_.blocks[block].used_length;
+      if (offset < size && !guest.empty()) {
+        const auto part = GuestRange::sized(guest.begin(), std::min(size - offset, guest.size()));
+        map_.map(part, block, offset);
+        guest = GuestRange::between(part.end(), guest.end());
+      }
+      offset -= std::min(offset, size);
+    }
+  }
+
+  LegacyBlocks legacy_blocks() const {
+    LegacyBlocks legacy;
+    legacy.option_roms = find_block(stream_.blocks, "pc.rom");
+    legacy.bios = find_block(stream_.blocks, "isa-bios");
+    if (!legacy.bios) legacy.bios = find_block(stream_.blocks, "pc.bios");
+    if (legacy.bios) legacy.bios_size = stream_.blocks[*legacy.bios].used_length;
+    legacy.vga =
+        std::any_of(stream_.blocks.begin(), stream_.blocks.end(), [](const RamBlock& block) {
+          return block.name.ends_with("vga.vram") || block.name.ends_with("qxl.vgavram");
+        });
+    return legacy;
+  }
+
+  std::optional<GuestPhysAddr> address_by_option(const RamBlock& block) const {
+    for (const std::string_view key : {std::string_view(block.name), backend_id(block.name)}) {
+      if (const auto found = options_.block_addresses.find(key);
+          found != options_.block_addresses.end()) {
+        return found->second;
+      }
+    }
+    return std::nullopt;
+  }
+
+  void place_block(std::size_t index, GuestRange guest, std::uint64_t offset,
+                   std::string_view why) {
+    for (const Placement& other : map_.placements()) {
+      if (other.guest.overlaps(guest)) {
+        throw Error(ErrorKind::usage, name(), std::nullopt,
+                    "memory block " + quoted(stream_.blocks[index].name) + " at " +
+                        hex(guest.begin().value) + " would overlap " +
+                        quoted(stream_.blocks[other.block].name));
+      }
+    }
+    map_.map(guest, index, offset);
+    decide("memory block " + printable(stream_.blocks[index].name) + ": " +
+           human_size(guest.size()) + " at " + hex(guest.begin().value) + " (" + std::string(why) +
+           ")");
+  }
+
+  void place_virtio_memory() {
+    for (const std::size_t index : guest_blocks_.virtio_memory) {
+      const RamBlock& block = stream_.blocks[index];
+      if (const auto address = address_by_option(block)) {
+        place_block(index, GuestRange::sized(*address, block.used_length), 0, "--block");
+      } else if (const auto device = find_virtio_mem(stream_, block, *source_)) {
+        for (const GuestRange part : device->plugged) {
+          place_block(index, part, part.begin() - device->region.begin(),
+                      "the state of its virtio-mem device");
+        }
+        taken_.push_back(device->region);
+      } else {
+        lose_block(block);
+      }
+    }
+  }
+
+  /// Nothing in the stream tells where a DIMM was plugged. QEMU puts them behind main RAM, each at
+  /// the first place where it fits; with several of different sizes the order decides, and it is
+  /// not known.
+  void place_memory_devices() {
+    std::vector<std::size_t> unplaced;
+    for (const std::size_t index : guest_blocks_.memory_devices) {
+      const RamBlock& block = stream_.blocks[index];
+      if (const auto address = address_by_option(block)) {
+        place_block(index, GuestRange::sized(*address, block.used_length), 0, "--block");
+        taken_.push_back(GuestRange::sized(*address, block.used_length));
+      } else {
+        unplaced.push_back(index);
+      }
+    }
+    const bool same_size = std::all_of(unplaced.begin(), unplaced.end(), [&](std::size_t i) {
+      return stream_.blocks[i].used_length == stream_.blocks[unplaced.front()].used_length;
+    });
+    if (!same_size) {
+      for (const std::size_t index : unplaced) lose_block(stream_.blocks[index]);
+      return;
+    }
+    for (const std::size_t index : unplaced) {
+      const GuestRange guest = first_fit(stream_.blocks[index].used_length);
+      place_block(index, guest, 0, "QEMU's rule for memory devices");
+      taken_.push_back(guest);
+      diagnostics_.warn(
+          name(), "memory block " + printable(stream_.blocks[index].name) + " is placed at " +
+                      hex(guest.begin().value) +
+                      " by rule, as the stream does not tell (--block NAME=ADDRESS overrides)");
+    }
+  }
+
+  GuestRange first_fit(std::uint64_t size) {
+    constexpr std::uint64_t kAlignment = std::uint64_t{2} << 20;
+    GuestPhysAddr at{align_up(above_base_ + above_, kDeviceMemoryAlignment)};
+    std::sort(taken_.begin(), taken_.end(),
+              [](GuestRange a, GuestRange b) { return a.begin() < b.begin(); });
+    for (const GuestRange range : taken_) {
+      if (range.end() <= at) continue;
+      if (range.begin() >= at && range.begin() - at >= size) break;
+      at = GuestPhysAddr{align_up(range.end().value, kAlignment)};
+    }
+    return GuestRange::sized(at, size);
+  }
+
+  void lose_block(const RamBlock& block) {
+    const std::string text = "memory block " + quoted(block.name) + " of " +
+                             human_size(block.used_length) +
+                             ": the stream does not tell its guest address";
+    if (!options_.salvage) {
+      throw Error(ErrorKind::unsupported, name(), std::nullopt,
+                  text + " (give it with --block NAME=ADDRESS)");
+    }
+    diagnostics_.loss(name(), std::nullopt, text + "; left out");
+  }
+
+  // --- image -------------------------------------------------------------------------------------
+
+  GuestImage make_image() {
+    const std::uint32_t page_size = stream_.ram_format.page_size;
+    std::vector<RunList> lists;
+    for (RamBlock& block : stream_.blocks) lists.push_back(block.pages.finish());
+    RunListBuilder runs(page_size);
+    for (const Placement& placement : map_.placements())
+      add_placement(lists[placement.block], placement, runs);
+    GuestImage image;
+    image.arch = Arch::x86_64;
+    image.sources = {source_};
+    image.runs = runs.finish();
+    report(lists, image);
+    return image;
+  }
+
+  void add_placement(const RunList& block, const Placement& placement, RunListBuilder& runs) {
+    const auto range = GuestRange::sized({placement.offset}, placement.guest.size());
+    GuestPhysAddr at = range.begin();  // in the block
+    const auto to_guest = [&](GuestRange part) {
+      return GuestRange::sized(placement.guest.begin() + (part.begin() - range.begin()),
+                               part.size());
+    };
+    const auto add_gap = [&](GuestPhysAddr end) {
+      if (at >= end) return;
+      const GuestRange gap = GuestRange::between(at, end);
+      if (stream_.ram_complete) {
+        runs.add({to_guest(gap), Filled{std::byte{0}}});
+      } else {
+        missing_.push_back(to_guest(gap));
+      }
+    };
+    block.for_each_in(range, [&](const Run& run) {
+      add_gap(run.guest.begin());
+      runs.add({to_guest(run.guest), run.backing});
+      at = run.guest.end();
+    });
+    add_gap(range.end());
+  }
+
+  void report(const std::vector<RunList>& lists, const GuestImage& image) {
+    for (std::size_t i = 0; i < lists.size(); ++i) {
+      const RamBlock& block = stream_.blocks[i];
+      diagnostics_.report(Diagnostics::Level::detail, name(), std::nullopt,
+                          "block " + printable(block.name) + ": " + hex(block.used_length) +
+                              " bytes, " + counted(block.records, "page record") + ", " +
+                              counted(lists[i].runs().size(), "run"));
+    }
+    for (const Placement& placement : map_.placements()) {
+      diagnostics_.report(Diagnostics::Level::detail, name(), std::nullopt,
+                          "guest " + hex(placement.guest.begin().value) + " to " +
+                              hex(placement.guest.end().value) + ": block " +
+                              printable(stream_.blocks[placement.block].name) + " from " +
+                              hex(placement.offset) + " on");
+    }
+    decide(human_size(image.runs.total_bytes()) + " of guest memory in " +
+           counted(image.runs.runs().size(), "run") + " and " +
+           counted(image.runs.extents().size(), "extent"));
+    report_missing();
+  }
+
+  void report_missing() {
+    constexpr std::size_t kMostListed = 20;
+    std::uint64_t bytes = 0;
+    for (const GuestRange range : missing_) bytes += range.size();
+    if (bytes == 0) return;
+    std::string text = "no content for " + human_size(bytes) + " of guest memory, left out:";
+    for (std::size_t i = 0; i < std::min(kMostListed, missing_.size()); ++i) {
+      text += " " + hex(missing_[i].begin().value) + "-" + hex(missing_[i].end().value);
+    }
+    if (missing_.size() > kMostListed)
+      text += " and " + counted(missing_.size() - kMostListed, "more range");
+    diagnostics_.loss(name(), std::nullopt, text);
+  }
+
+  std::shared_ptr<const ByteSource> source_;
+  QevmStream stream_;
+  const ReadOptions& options_;
+  Diagnostics& diagnostics_;
+  Board board_ = Board::i440fx;
+  std::optional<Cmos> cmos_;
+  GuestBlocks guest_blocks_;
+  std::uint64_t below_ = 0;
+  std::uint64_t above_ = 0;
+  std::uint64_t above_base_ = k4GiB;
+  MemoryMap map_;
+  std::vector<GuestRange> taken_;    ///< device memory that is in use
+  std::vector<GuestRange> missing_;  ///< of a stream that ends early
+};
+
+// --- format
+// ----------------------------------------------------------------------------------------
+
+// Magic and version.
+constexpr std::array<std::byte, 8> kHead{std::byte{'Q'}, std::byte{'E'}, std::byte{'V'},
+                                         std::byte{'M'}, std::byte{0},   std::byte{0},
+                                         std::byte{0},   std::byte{3}};
+
+/// `file:NAME,offset=N` leaves room before the stream. Such a stream is modern: a configuration
+/// element follows its head.
+std::optional<std::size_t> find_stream(std::span<const std::byte> head) {
+  std::array<std::byte, kHead.size() + 1> pattern{};
+  std::copy(kHead.begin(), kHead.end(), pattern.begin());
+  pattern.back() = std::byte{static_cast<std::uint8_t>(Element::configuration)};
+  const auto found = std::search(head.begin(), head.end(), pattern.begin(), pattern.end());
+  if (found == head.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - head.begin());
+}
+
+Match probe(const ProbeWindow& window) noexcept {
+  if (window.head.size() >= 4 && std::equal(kHead.begin(), kHead.begin() + 4, window.head.begin()))
+    return Match::yes;
+  return find_stream(window.head) ? Match::maybe : Match::no;
+}
+
+GuestImage read(const Input& input, const ReadOptions& options, Diagnostics& diagnostics) {
+  const ByteSource& source = *input.source();
+  std::vector<std::byte> head(
+      static_cast<std::size_t>(std::min<std::uint64_t>(source.size(), 64 * 1024)));
+  source.read_at({0}, head);
+  FileOffset begin{0};
+  if (!std::equal(kHead.begin(), kHead.begin() + 4, head.begin(),
+                  head.begin() + std::min<std::ptrdiff_t>(4, std::ssize(head)))) {
+    if (const auto found = find_stream(head)) {
+      begin = FileOffset{*found};
+      diagnostics.decision(source.name(), "the stream begins at offset " + hex(begin.value));
+    }
+  }
+  return read_qevm(input.source(), begin, options, diagnostics);
+}
+
+}  // namespace
+
+GuestImage read_qevm(std::shared_ptr<const ByteSource> source, FileOffset begin,
+                     const ReadOptions& options, Diagnostics& diagnostics) {
+  const auto window = FileRange::between(begin, {source->size()});
+  QevmStream stream = parse_qevm(*source, window, options.salvage, diagnostics);
+  return ImageBuilder(std::move(source), std::move(stream), options, diagnostics).build();
+}
+
+constinit const Format kQevm{
+    .name = "qevm",
+    .summary = "QEMU migration stream (migrate to a file, virsh dump, Proxmox state)",
+    .probe = probe,
+    .read = read,
+};
+
+}  // namespace vmconvert::qemu

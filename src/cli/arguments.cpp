@@ -1,0 +1,155 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <thread>
+
+#include "commands.h"
+#include "messages.h"
+#include "vmconvert/base/text.h"
+#include "vmconvert_version.h"
+
+namespace vmconvert::cli {
+namespace {
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  vmconvert guest.qevm -o guest.elf        QEMU save to a vmcore for crash and drgn\n"
+    "  vmconvert guest.save -o guest.lime       libvirt save to a LiME image\n"
+    "  vmconvert - --to raw -o guest.mem < in   from standard input to a raw image\n"
+    "\n"
+    "Output suffixes: .elf .core .vmcore .dump | .raw .dd .img .mem .bin | .lime\n"
+    "Exit codes: 0 done; 1 failed, nothing left behind; 2 usage; 3 done, but\n"
+    "--salvage lost something.";
+
+unsigned default_threads() { return std::clamp(std::thread::hardware_concurrency(), 1U, 8U); }
+
+/// CLI11's layout with our synopsis.
+class HelpFormatter final : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(28); }
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: vmconvert INPUT -o OUTPUT [OPTIONS]\n       vmconvert formats\n";
+  }
+};
+
+void set_size(const std::string& option, const std::string& text, std::uint64_t& to) {
+  const auto size = parse_size(text);
+  if (!size)
+    throw CLI::ValidationError(
+        option, vmconvert::quoted(text) + " is not a size (as in 3G, 512M, 0x80000000)");
+  to = *size;
+}
+
+void add_block(const std::string& text, ReadOptions& read) {
+  const auto equals = text.rfind('=');
+  const auto address =
+      equals == std::string::npos ? std::nullopt : parse_size(text.substr(equals + 1));
+  if (!address || equals == 0 || *address % 4096 != 0) {
+    throw CLI::ValidationError(
+        "--block",
+        vmconvert::quoted(text) + " is not NAME=ADDRESS with an address on a page border");
+  }
+  read.block_addresses.insert_or_assign(text.substr(0, equals), GuestPhysAddr{*address});
+}
+
+void add_input_options(CLI::App& app, Options& options) {
+  ConvertRequest& request = options.request;
+  app.add_option("--from", request.from, "Input format [told by content]")
+      ->option_text("NAME")
+      ->group("Input");
+  app.add_flag("--salvage", request.read.salvage, "Convert what a damaged input still holds")
+      ->group("Input");
+  app.add_option_function<std::string>(
+         "--below-4g",
+         [&](const std::string& text) {
+           set_size("--below-4g", text, request.read.below_4g.emplace());
+         },
+         "RAM below the 32-bit PCI hole [from input]")
+      ->option_text("SIZE")
+      ->group("Input");
+  app.add_option_function<std::vector<std::string>>(
+         "--block",
+         [&](const std::vector<std::string>& texts) {
+           for (const std::string& text : texts) add_block(text, request.read);
+         },
+         "Guest address of a memory block")
+      ->option_text("NAME=ADDRESS")
+      ->allow_extra_args(false)
+      ->group("Input");
+}
+
+void add_output_options(CLI::App& app, Options& options) {
+  ConvertRequest& request = options.request;
+  app.add_option("-o,--output", request.output, "File to write; - is standard output")
+      ->option_text("OUTPUT")
+      ->group("Output");
+  app.add_option("--to", request.to, "Output format: elf, raw, lime [by suffix]")
+      ->option_text("NAME")
+      ->group("Output");
+  app.add_flag("-f,--force", request.force, "Replace an existing output")->group("Output");
+  app.add_flag("!--no-sparse", request.sparse, "Write zeros instead of leaving holes")
+      ->group("Output");
+  app.add_option_function<std::string>(
+         "--max-gap",
+         [&](const std::string& text) { set_size("--max-gap", text, request.write.max_gap); },
+         "raw: largest hole to make [1T]")
+      ->option_text("SIZE")
+      ->group("Output");
+  request.threads = default_threads();
+  app.add_option("--threads", request.threads, "Threads that copy [one per processor]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 64))
+      ->group("Output");
+}
+
+void add_message_options(CLI::App& app, Options& options) {
+  app.add_flag_callback(
+         "-q,--quiet", [&] { options.verbosity = -1; }, "Errors and losses only")
+      ->group("Messages");
+  app.add_flag_function(
+         "-v,--verbose",
+         [&](std::int64_t count) {
+           options.verbosity = static_cast<int>(std::min<std::int64_t>(count, 2));
+         },
+         "Decisions (-v) and details (-vv)")
+      ->group("Messages");
+  app.add_option("--progress", options.progress, "auto, never, always [auto]")
+      ->option_text("WHEN")
+      ->check(CLI::IsMember({"auto", "never", "always"}))
+      ->group("Messages");
+}
+
+}  // namespace
+
+std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
+  CLI::App app("Turns a saved virtual machine into a memory image that analysis tools open.",
+               "vmconvert");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.footer(kFooter);
+  app.set_help_flag("-h,--help", "Show this text")->group("Messages");
+  app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION)->group("Messages");
+  app.add_option("INPUT", options.request.input, "Saved machine; - is standard input")
+      ->option_text(" ");
+  add_input_options(app, options);
+  add_output_options(app, options);
+  add_message_options(app, options);
+  CLI::App* formats = app.add_subcommand("formats", "List input and output formats");
+  try {
+    app.parse(argc, argv);
+    options.list_formats = formats->parsed();
+    if (!options.list_formats) {
+      if (options.request.input.empty()) throw CLI::RequiredError("INPUT");
+      if (options.request.output.empty()) throw CLI::RequiredError("-o OUTPUT");
+    }
+  } catch (const CLI::Success& success) {
+    return app.exit(success);  // --help and --version
+  } catch (const CLI::ParseError& error) {
+    std::string text = error.what();
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    print_error(printable(text) + " (see: vmconvert --help)");
+    return kUsage;
+  }
+  return std::nullopt;
+}
+
+}  // namespace vmconvert::cli

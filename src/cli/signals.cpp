@@ -1,0 +1,46 @@
+#include "signals.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+
+namespace vmconvert::cli {
+namespace {
+
+constexpr int kStopThread = SIGUSR1;
+
+sigset_t caught_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, kStopThread}) sigaddset(&set, signal);
+  return set;
+}
+
+void wait_for_signal(TemporaryFiles& temporaries) {
+  const sigset_t set = caught_signals();
+  int signal = 0;
+  if (sigwait(&set, &signal) != 0 || signal == kStopThread) return;
+  temporaries.unlink_all();
+  std::signal(signal, SIG_DFL);
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, signal);
+  pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
+  ::kill(::getpid(), signal);
+}
+
+}  // namespace
+
+SignalGuard::SignalGuard(TemporaryFiles& temporaries) {
+  const sigset_t set = caught_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  thread_ = std::thread([&temporaries] { wait_for_signal(temporaries); });
+}
+
+SignalGuard::~SignalGuard() {
+  pthread_kill(thread_.native_handle(), kStopThread);
+  thread_.join();
+}
+
+}  // namespace vmconvert::cli

@@ -1,0 +1,109 @@
+#include "vmconvert/base/text.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <limits>
+
+namespace vmconvert {
+namespace {
+
+bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
+
+/// True if the bytes are UTF-8 without control characters (C1 controls included).
+bool is_harmless(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    if (is_control(lead)) return false;
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xc2 && lead < 0xe0 ? 2
+                               : lead >= 0xe0 && lead < 0xf0 ? 3
+                               : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                             : 0;
+    if (length == 0 || length > text.size() - i) return false;
+    for (std::size_t k = 1; k < length; ++k) {
+      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
+    }
+    if (lead == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0) return false;
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string hex(std::uint64_t value) {
+  std::array<char, 16> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+  return "0x" + std::string(digits.data(), end);
+}
+
+std::string human_size(std::uint64_t bytes) {
+  static constexpr std::array units{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) return counted(bytes, "byte");
+  std::size_t unit = 0;
+  std::uint64_t scale = 1024;
+  while (unit + 1 < units.size() && bytes / scale >= 1024) {
+    scale *= 1024;
+    ++unit;
+  }
+  std::array<char, 32> text{};
+  const char* format = bytes % scale == 0 ? "%.0f %s" : "%.1f %s";
+  std::snprintf(text.data(), text.size(), format,
+                static_cast<double>(bytes) / static_cast<double>(scale), units[unit]);
+  return text.data();
+}
+
+std::string printable(std::string_view text) {
+  return is_harmless(text) ? std::string(text) : quoted(text);
+}
+
+std::string quoted(std::string_view text) {
+  const bool harmless = is_harmless(text);
+  std::string result = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (is_control(byte) || (byte >= 0x80 && !harmless)) {
+      std::array<char, 8> escape{};
+      std::snprintf(escape.data(), escape.size(), "\\x%02x", byte);
+      result += escape.data();
+    } else {
+      result += c;
+    }
+  }
+  return result + '"';
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  int base = 10;
+  if (text.starts_with("0x") || text.starts_with("0X")) {
+    base = 16;
+    text.remove_prefix(2);
+  }
+  std::uint64_t value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (status != std::errc{}) return std::nullopt;
+  std::string suffix(end, text.data() + text.size());
+  std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  });
+  if (suffix.empty() || suffix == "b") return value;
+  static constexpr std::string_view kUnits = "kmgt";
+  const auto unit = kUnits.find(suffix.front());
+  if (unit == std::string_view::npos) return std::nullopt;
+  const std::string rest = suffix.substr(1);
+  if (!rest.empty() && rest != "b" && rest != "ib") return std::nullopt;
+  const unsigned shift = 10 * (static_cast<unsigned>(unit) + 1);
+  if (value > (std::numeric_limits<std::uint64_t>::max() >> shift)) return std::nullopt;
+  return value << shift;
+}
+
+std::string counted(std::uint64_t n, std::string_view noun) {
+  return std::to_string(n) + ' ' + std::string(noun) + (n == 1 ? "" : "s");
+}
+
+}  // namespace vmconvert

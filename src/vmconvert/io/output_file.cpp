@@ -1,0 +1,109 @@
+#include "vmconvert/io/output_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+
+#include "vmconvert/base/error.h"
+
+namespace vmconvert {
+namespace {
+
+Error exists(const std::string& target) {
+  return Error(ErrorKind::usage, target, std::nullopt,
+               "exists already (use --force to replace it)");
+}
+
+std::string temporary_name(const std::string& target) {
+  const std::filesystem::path path(target);
+  const std::string name =
+      "." + path.filename().string().substr(0, 200) + "." + std::to_string(::getpid()) + ".tmp";
+  return (path.parent_path() / name).string();
+}
+
+/// rename() that fails with EEXIST instead of replacing.
+int rename_new(const char* from, const char* to) {
+  if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return -1;
+  if (::link(from, to) != 0) {
+    // Neither is possible (FAT, some network file systems): the check at the start has to do.
+    return errno == EPERM || errno == EOPNOTSUPP ? ::rename(from, to) : -1;
+  }
+  return ::unlink(from);
+}
+
+}  // namespace
+
+void check_output_target(const std::string& target, bool force) {
+  struct stat status {};
+  if (::stat(target.c_str(), &status) != 0) return;
+  if (S_ISDIR(status.st_mode)) {
+    throw Error(ErrorKind::usage, target, std::nullopt, "is a folder; name a file in it");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorKind::usage, target, std::nullopt, "exists and is not a regular file");
+  }
+  if (!force) throw exists(target);
+}
+
+void TemporaryFiles::add(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  paths_.insert(path);
+}
+
+void TemporaryFiles::remove(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  paths_.erase(path);
+}
+
+void TemporaryFiles::unlink_all() {
+  const std::lock_guard lock(mutex_);
+  for (const std::string& path : paths_) ::unlink(path.c_str());
+  paths_.clear();
+}
+
+OutputFile::OutputFile(const std::string& target, bool force, TemporaryFiles& temporaries)
+    : target_(target),
+      force_(force),
+      temporaries_(temporaries),
+      temporary_(temporary_name(target)) {
+  check_output_target(target, force);
+  temporaries_.add(temporary_);  // first, so that a signal finds it from its first moment on
+  fd_ = UniqueFd(::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd_) {
+    const int why = errno;
+    temporaries_.remove(temporary_);
+    throw io_error(target, std::nullopt, "create", why);
+  }
+}
+
+OutputFile::~OutputFile() {
+  if (temporary_.empty()) return;
+  ::unlink(temporary_.c_str());
+  temporaries_.remove(temporary_);
+}
+
+std::uint64_t OutputFile::free_bytes() const {
+  struct statvfs status {};
+  if (::fstatvfs(fd_.get(), &status) != 0) return std::numeric_limits<std::uint64_t>::max();
+  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+void OutputFile::commit() {
+  const int status = force_ ? std::rename(temporary_.c_str(), target_.c_str())
+                            : rename_new(temporary_.c_str(), target_.c_str());
+  if (status != 0) {
+    if (errno == EEXIST) throw exists(target_);
+    throw io_error(target_, std::nullopt, "rename", errno);
+  }
+  temporaries_.remove(temporary_);
+  temporary_.clear();
+}
+
+}  // namespace vmconvert

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "vmconvert/io/unique_fd.h"
+
+namespace vmconvert {
+
+/// The temporary files that exist now, so that a signal can take them away. Safe from many threads.
+class TemporaryFiles {
+ public:
+  void add(const std::string& path);
+  void remove(const std::string& path);
+  /// Unlinks all of them.
+  void unlink_all();
+
+ private:
+  std::mutex mutex_;
+  std::set<std::string> paths_;
+};
+
+/// Refuses what OutputFile would refuse, before any work is done.
+/// @throws Error(usage) if the target is no regular file, or exists and `force` is not set
+void check_output_target(const std::string& target, bool force);
+
+/// A file that appears whole or not at all: written beside the target under a temporary name, mode
+/// 0600 since memory holds secrets, and renamed by commit(). Without commit() it vanishes.
+class OutputFile {
+ public:
+  /// @param force  an existing target is replaced by commit()
+  /// @throws Error(usage) as check_output_target() does; Error(io) if the folder cannot be written
+  /// to
+  OutputFile(const std::string& target, bool force, TemporaryFiles& temporaries);
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  ~OutputFile();
+
+  int fd() const { return fd_.get(); }
+  const std::string& target() const { return target_; }
+  /// Bytes that an unprivileged writer may still use on the file system; the largest number there
+  /// is if the system does not tell.
+  std::uint64_t free_bytes() const;
+  /// Makes the file appear under its name. @throws Error(io); Error(usage) if somebody created the
+  /// target meanwhile and `force` is not set
+  void commit();
+
+ private:
+  std::string target_;
+  bool force_;
+  TemporaryFiles& temporaries_;
+  std::string temporary_;
+  UniqueFd fd_;
+};
+
+}  // namespace vmconvert

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "vmconvert/base/diagnostics.h"
+#include "vmconvert/io/input.h"
+#include "vmconvert/model/guest_image.h"
+
+namespace vmconvert {
+
+enum class Match { no, maybe, yes };
+
+/// What a probe may look at.
+struct ProbeWindow {
+  std::span<const std::byte> head;  ///< the first 64 KiB, or all of a smaller input
+  std::uint64_t size = 0;           ///< of the whole input
+};
+
+struct ReadOptions {
+  bool salvage = false;                   ///< drop what is damaged instead of refusing
+  std::optional<std::uint64_t> below_4g;  ///< bytes of main RAM below the 32-bit PCI hole
+  /// Where a memory block lies that the input does not place: name -> gpa.
+  std::map<std::string, GuestPhysAddr, std::less<>> block_addresses;
+};
+
+/// One input format.
+struct Format {
+  std::string_view name;     ///< --from value and name of its page in docs/formats
+  std::string_view summary;  ///< one line for `vmconvert formats`
+  Match (*probe)(const ProbeWindow& window) noexcept;
+  /// @throws Error(corrupt, unsupported) if the input is of this format and cannot be converted
+  GuestImage (*read)(const Input& input, const ReadOptions& options, Diagnostics& diagnostics);
+};
+
+}  // namespace vmconvert

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmconvert/base/address.h"
+#include "vmconvert/io/byte_source.h"
+#include "vmconvert/model/run_list.h"
+
+namespace vmconvert {
+
+enum class Arch { x86_64 };
+
+/// A fact about the guest's kernel, with where it came from: whoever reads a vmcore must be able to
+/// tell knowledge from a guess.
+struct Vmcoreinfo {
+  std::string text;    ///< "KEY=VALUE" lines, as the guest holds them
+  std::string origin;  ///< for people: "device state, guest address 0x1234000"
+};
+
+/// A saved virtual machine, whatever it was saved by. Holds views of the sources, never the memory.
+struct GuestImage {
+  Arch arch = Arch::x86_64;
+  std::vector<std::shared_ptr<const ByteSource>> sources;
+  RunList runs{4096};
+  std::optional<Vmcoreinfo> vmcoreinfo;
+  /// Ready-made notes, in the order they go into a vmcore, each padded to 4 bytes.
+  std::vector<std::byte> cpu_notes;
+};
+
+/// Reads guest memory, for a reader that needs what the guest holds.
+/// @returns false if a byte of [at, at + out.size()) is in no run
+/// @throws Error(io) as the source does
+bool read_guest(const GuestImage& image, GuestPhysAddr at, std::span<std::byte> out);
+
+}  // namespace vmconvert

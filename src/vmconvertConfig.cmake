@@ -1,0 +1,8 @@
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(ZLIB)
+find_dependency(Boost COMPONENTS iostreams)
+find_dependency(nlohmann_json)
+find_dependency(pugixml)
+find_dependency(zstd)
+include(${CMAKE_CURRENT_LIST_DIR}/vmconvertTargets.cmake)

@@ -1,0 +1,113 @@
+#include "elf/elf_writer.h"
+
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "elf/elf_format.h"
+
+namespace vmconvert::elf {
+namespace {
+
+using namespace std::string_view_literals;
+
+// The layout that all of crash, drgn, libkdumpfile, makedumpfile, gdb and Volatility 3 accept; why
+// each line is as it is: docs/writers/elf.md.
+constexpr std::uint64_t kDataAlignment = 4096;
+
+template <class T>
+void append(std::vector<std::byte>& bytes, const T& record) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  const auto* first = reinterpret_cast<const std::byte*>(&record);
+  bytes.insert(bytes.end(), first, first + sizeof(T));
+}
+
+void append_padded(std::vector<std::byte>& bytes, std::string_view text) {
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  bytes.insert(bytes.end(), first, first + text.size());
+  bytes.resize(align_up(bytes.size(), kNoteAlignment));
+}
+
+void append_note(std::vector<std::byte>& notes, std::string_view name_with_nul, std::uint32_t type,
+                 std::string_view desc) {
+  append(notes, Nhdr{.n_namesz = static_cast<std::uint32_t>(name_with_nul.size()),
+                     .n_descsz = checked_cast<std::uint32_t>(desc.size()),
+                     .n_type = type});
+  append_padded(notes, name_with_nul);
+  append_padded(notes, desc);
+}
+
+/// Per-vCPU notes, then VMCOREINFO.
+std::vector<std::byte> make_notes(const GuestImage& image) {
+  std::vector<std::byte> notes = image.cpu_notes;
+  if (image.vmcoreinfo) append_note(notes, "VMCOREINFO\0"sv, 0, image.vmcoreinfo->text);
+  return notes;
+}
+
+std::uint16_t machine_of(Arch arch) {
+  switch (arch) {
+    case Arch::x86_64:
+      return kEmX86_64;
+  }
+  return 0;
+}
+
+OutputPlan plan_elf(const GuestImage& image, const WriteOptions&) {
+  const std::vector<GuestRange> extents = image.runs.extents();
+  const std::vector<std::byte> notes = make_notes(image);
+  const std::uint64_t phnum = extents.size() + 1;
+  const bool many = phnum >= kPnXnum;
+  const std::uint64_t headers_end =
+      sizeof(Ehdr64) + phnum * sizeof(Phdr64) + (many ? sizeof(Shdr64) : 0);
+  const std::uint64_t notes_at = headers_end;
+  const std::uint64_t data_at = align_up(notes_at + notes.size(), kDataAlignment);
+
+  Ehdr64 ehdr{.e_machine = machine_of(image.arch),
+              .e_phnum = static_cast<std::uint16_t>(many ? kPnXnum : phnum)};
+  if (many) {
+    ehdr.e_shoff = headers_end - sizeof(Shdr64);
+    ehdr.e_shentsize = static_cast<std::uint16_t>(sizeof(Shdr64));
+    ehdr.e_shnum = std::uint16_t{1};
+  }
+  std::vector<std::byte> headers;
+  headers.reserve(headers_end + notes.size());
+  append(headers, ehdr);
+  append(headers, Phdr64{.p_type = kPtNote,
+                         .p_offset = notes_at,
+                         .p_filesz = notes.size(),
+                         .p_memsz = notes.size()});
+  PlanBuilder plan;
+  std::uint64_t offset = data_at;
+  for (const GuestRange extent : extents) {
+    append(headers, Phdr64{.p_type = kPtLoad,
+                           .p_flags = kPfRwx,
+                           .p_offset = offset,
+                           .p_paddr = extent.begin().value,
+                           .p_filesz = extent.size(),
+                           .p_memsz = extent.size()});
+    offset = checked_add(offset, align_up(extent.size(), kDataAlignment));
+  }
+  if (many) append(headers, Shdr64{.sh_info = checked_cast<std::uint32_t>(phnum)});
+  headers.insert(headers.end(), notes.begin(), notes.end());
+  plan.literal(std::move(headers));
+  for (const GuestRange extent : extents) {
+    plan.align(kDataAlignment);
+    plan.guest(extent);
+  }
+  return std::move(plan).finish();
+}
+
+constexpr std::array kSuffixes{".elf"sv, ".core"sv, ".vmcore"sv, ".dump"sv};
+
+}  // namespace
+
+constinit const OutputFormat kElf{
+    .name = "elf",
+    .summary = "ELF64 vmcore for crash, drgn, libkdumpfile, gdb, Volatility 3",
+    .suffixes = kSuffixes,
+    .plan = plan_elf,
+};
+
+}  // namespace vmconvert::elf
