@@ -11,6 +11,7 @@
 #include "qemu/qevm_stream.h"
 #include "qemu/virtio_mem.h"
 #include "qemu/vmcoreinfo_device.h"
+#include "qemu/x86_cpu.h"
 #include "qemu/x86_layout.h"
 #include "vmconvert/base/text.h"
 
@@ -49,10 +50,12 @@ class ImageBuilder {
     guest_blocks_ =
         classify_blocks(stream_.blocks, cmos_ ? cmos_ram_size(*cmos_) : std::nullopt, name());
     check_shared_blocks();
+    for (RamBlock& block : stream_.blocks) lists_.push_back(block.pages.finish());
     place_main_ram();
     place_virtio_memory();
     place_memory_devices();
     GuestImage image = make_image();
+    image.vcpus = read_x86_vcpus(stream_, *source_, diagnostics_);
     image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
     return image;
   }
@@ -142,12 +145,46 @@ class ImageBuilder {
     const Split split = choose_split(facts);
     below_ = split.below;
     above_ = facts.ram_size - std::min(facts.ram_size, has_hole ? k4GiB : below_);
+    if (above_ != 0) above_base_ = choose_above_base();
     decide(human_size(below_) + " of RAM from address 0 on" +
            (above_ == 0 ? "" : ", " + human_size(above_) + " from " + hex(above_base_) + " on") +
            " (from " + split.origin + ")");
     map_main(0, GuestRange::sized({0}, below_));
     map_main(has_hole ? k4GiB : below_, GuestRange::sized({above_base_}, above_));
     overlay_legacy_area(map_, board_, host_bridge(), legacy_blocks(), below_);
+  }
+
+  /// The first bytes of a block, at most `most`.
+  std::vector<std::byte> block_head(std::size_t block, std::uint64_t most) const {
+    GuestImage view;
+    view.sources = {source_};
+    view.runs = lists_[block];
+    std::vector<std::byte> bytes(
+        static_cast<std::size_t>(std::min(most, stream_.blocks[block].used_length)));
+    constexpr std::size_t kStep = 4096;  // a page without a record stays zero
+    for (std::size_t at = 0; at < bytes.size(); at += kStep) {
+      const auto step = std::span(bytes).subspan(at, std::min(kStep, bytes.size() - at));
+      if (!read_guest(view, {at}, step)) std::fill(step.begin(), step.end(), std::byte{0});
+    }
+    return bytes;
+  }
+
+  std::uint64_t choose_above_base() {
+    constexpr std::uint64_t kSearched = 1024 * 1024;
+    constexpr std::uint64_t kHyperTransport = 0xfd00000000;
+    const bool by_map =
+        tells_relocated_ram(block_head(guest_blocks_.main_ram.front(), kSearched), above_);
+    const auto acpi = find_block(stream_.blocks, "/rom@etc/acpi/tables");
+    if (by_map || (acpi && tells_relocated_ram(block_head(*acpi, kSearched), above_))) {
+      decide("the firmware's memory map says that RAM above 4 GiB was relocated (AMD)");
+      return kAmdRelocatedBase;
+    }
+    if (k4GiB + above_ > kHyperTransport) {
+      diagnostics_.warn(name(), "RAM above 4 GiB reaches beyond " + hex(kHyperTransport) +
+                                    "; if this is an AMD guest, QEMU may have put it at " +
+                                    hex(kAmdRelocatedBase));
+    }
+    return k4GiB;
   }
 
   /// Maps main RAM, the concatenation of its blocks, from `offset` on.
@@ -278,17 +315,15 @@ class ImageBuilder {
   // --- image -------------------------------------------------------------------------------------
 
   GuestImage make_image() {
-    const std::uint32_t page_size = stream_.ram_format.page_size;
-    std::vector<RunList> lists;
-    for (RamBlock& block : stream_.blocks) lists.push_back(block.pages.finish());
-    RunListBuilder runs(page_size);
-    for (const Placement& placement : map_.placements())
-      add_placement(lists[placement.block], placement, runs);
+    RunListBuilder runs(stream_.ram_format.page_size);
+    for (const Placement& placement : map_.placements()) {
+      add_placement(lists_[placement.block], placement, runs);
+    }
     GuestImage image;
     image.arch = Arch::x86_64;
     image.sources = {source_};
     image.runs = runs.finish();
-    report(lists, image);
+    report(image);
     return image;
   }
 
@@ -316,13 +351,13 @@ class ImageBuilder {
     add_gap(range.end());
   }
 
-  void report(const std::vector<RunList>& lists, const GuestImage& image) {
-    for (std::size_t i = 0; i < lists.size(); ++i) {
+  void report(const GuestImage& image) {
+    for (std::size_t i = 0; i < lists_.size(); ++i) {
       const RamBlock& block = stream_.blocks[i];
       diagnostics_.report(Diagnostics::Level::detail, name(), std::nullopt,
                           "block " + printable(block.name) + ": " + hex(block.used_length) +
                               " bytes, " + counted(block.records, "page record") + ", " +
-                              counted(lists[i].runs().size(), "run"));
+                              counted(lists_[i].runs().size(), "run"));
     }
     for (const Placement& placement : map_.placements()) {
       diagnostics_.report(Diagnostics::Level::detail, name(), std::nullopt,
@@ -358,6 +393,7 @@ class ImageBuilder {
   Board board_ = Board::i440fx;
   std::optional<Cmos> cmos_;
   GuestBlocks guest_blocks_;
+  std::vector<RunList> lists_;  ///< per block, in the order of the stream
   std::uint64_t below_ = 0;
   std::uint64_t above_ = 0;
   std::uint64_t above_base_ = k4GiB;

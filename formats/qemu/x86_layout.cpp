@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "vmconvert/base/error.h"
+#include "vmconvert/base/packed.h"
 #include "vmconvert/base/text.h"
 
 namespace vmconvert::qemu {
@@ -172,6 +173,15 @@ Split choose_split(const SplitFacts& facts) {
       below != 0 && below <= k4GiB && below + above <= ram && ram - below - above < kCmosUnit;
   if (!fits) return {rule, rule_name + ", as the CMOS does not agree with the size of RAM"};
   return {above == 0 ? ram : below, "the CMOS RAM of the saved RTC"};
+}
+
+bool tells_relocated_ram(std::span<const std::byte> bytes, std::uint64_t above) {
+  struct Entry {
+    le64 base, length;
+  };
+  const Entry entry{kAmdRelocatedBase, above};
+  const auto pattern = std::as_bytes(std::span(&entry, 1));
+  return std::search(bytes.begin(), bytes.end(), pattern.begin(), pattern.end()) != bytes.end();
 }
 
 void overlay_legacy_area(MemoryMap& map, Board board, const std::optional<PciConfig>& host_bridge,

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,15 @@ std::optional<std::uint64_t> cmos_ram_size(const Cmos& cmos);
 /// lies".
 /// @throws Error(usage) if the user's value does not fit
 Split choose_split(const SplitFacts& facts);
+
+/// QEMU 7.1 and later move RAM above 4 GiB up to here for AMD guests whose address space would
+/// reach into the HyperTransport range below it.
+inline constexpr std::uint64_t kAmdRelocatedBase = std::uint64_t{1} << 40;
+
+/// True if the bytes hold a memory map entry for `above` bytes of RAM at kAmdRelocatedBase: an e820
+/// entry or an ACPI SRAT one, both begin with le64 base, le64 length. Nothing in the stream itself
+/// tells of the relocation; firmware and kernel leave the map they were given in the first MiB.
+bool tells_relocated_ram(std::span<const std::byte> bytes, std::uint64_t above);
 
 /// Blocks that lie under the legacy BIOS area, by index.
 struct LegacyBlocks {

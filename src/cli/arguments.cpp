@@ -87,7 +87,7 @@ void add_output_options(CLI::App& app, Options& options) {
       ->option_text("NAME")
       ->group("Output");
   app.add_flag("-f,--force", request.force, "Replace an existing output")->group("Output");
-  app.add_flag("!--no-sparse", request.sparse, "Write zeros instead of leaving holes")
+  app.add_flag_callback("--no-sparse", [&] { request.sparse = false; }, "Write zeros instead of leaving holes")
       ->group("Output");
   app.add_option_function<std::string>(
          "--max-gap",
@@ -127,7 +127,7 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
   app.formatter(std::make_shared<HelpFormatter>());
   app.footer(kFooter);
   app.set_help_flag("-h,--help", "Show this text")->group("Messages");
-  app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION)->group("Messages");
+  app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION, "Show the version")->group("Messages");
   app.add_option("INPUT", options.request.input, "Saved machine; - is standard input")
       ->option_text(" ");
   add_input_options(app, options);

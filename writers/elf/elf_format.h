@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <vector>
 
 #include "vmconvert/base/packed.h"
 
@@ -63,6 +66,14 @@ struct Nhdr {
   le32 n_type;    // 8
 };
 static_assert(sizeof(Nhdr) == 12);
+
+/// Appends a record's bytes.
+template <class T>
+void append(std::vector<std::byte>& bytes, const T& record) {
+  static_assert(std::is_trivially_copyable_v<T> && alignof(T) == 1);
+  const auto* first = reinterpret_cast<const std::byte*>(&record);
+  bytes.insert(bytes.end(), first, first + sizeof(T));
+}
 
 inline constexpr std::uint16_t kEmX86_64 = 62;
 inline constexpr std::uint32_t kPtLoad = 1, kPtNote = 4;

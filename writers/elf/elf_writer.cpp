@@ -1,12 +1,11 @@
 #include "elf/elf_writer.h"
 
 #include <array>
-#include <cstring>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 #include "elf/elf_format.h"
+#include "elf/elf_notes.h"
 
 namespace vmconvert::elf {
 namespace {
@@ -16,35 +15,6 @@ using namespace std::string_view_literals;
 // The layout that all of crash, drgn, libkdumpfile, makedumpfile, gdb and Volatility 3 accept; why
 // each line is as it is: docs/writers/elf.md.
 constexpr std::uint64_t kDataAlignment = 4096;
-
-template <class T>
-void append(std::vector<std::byte>& bytes, const T& record) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  const auto* first = reinterpret_cast<const std::byte*>(&record);
-  bytes.insert(bytes.end(), first, first + sizeof(T));
-}
-
-void append_padded(std::vector<std::byte>& bytes, std::string_view text) {
-  const auto* first = reinterpret_cast<const std::byte*>(text.data());
-  bytes.insert(bytes.end(), first, first + text.size());
-  bytes.resize(align_up(bytes.size(), kNoteAlignment));
-}
-
-void append_note(std::vector<std::byte>& notes, std::string_view name_with_nul, std::uint32_t type,
-                 std::string_view desc) {
-  append(notes, Nhdr{.n_namesz = static_cast<std::uint32_t>(name_with_nul.size()),
-                     .n_descsz = checked_cast<std::uint32_t>(desc.size()),
-                     .n_type = type});
-  append_padded(notes, name_with_nul);
-  append_padded(notes, desc);
-}
-
-/// Per-vCPU notes, then VMCOREINFO.
-std::vector<std::byte> make_notes(const GuestImage& image) {
-  std::vector<std::byte> notes = image.cpu_notes;
-  if (image.vmcoreinfo) append_note(notes, "VMCOREINFO\0"sv, 0, image.vmcoreinfo->text);
-  return notes;
-}
 
 std::uint16_t machine_of(Arch arch) {
   switch (arch) {

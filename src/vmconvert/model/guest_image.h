@@ -11,6 +11,7 @@
 #include "vmconvert/base/address.h"
 #include "vmconvert/io/byte_source.h"
 #include "vmconvert/model/run_list.h"
+#include "vmconvert/model/vcpu.h"
 
 namespace vmconvert {
 
@@ -29,8 +30,8 @@ struct GuestImage {
   std::vector<std::shared_ptr<const ByteSource>> sources;
   RunList runs{4096};
   std::optional<Vmcoreinfo> vmcoreinfo;
-  /// Ready-made notes, in the order they go into a vmcore, each padded to 4 bytes.
-  std::vector<std::byte> cpu_notes;
+  /// In vCPU order; empty if the input has none that could be read.
+  std::vector<X86Registers> vcpus;
 };
 
 /// Reads guest memory, for a reader that needs what the guest holds.
