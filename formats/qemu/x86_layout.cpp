@@ -154,10 +154,10 @@ Split choose_split(const SplitFacts& facts) {
   const std::uint64_t ram = facts.ram_size;
   if (facts.below_4g) {
     if (*facts.below_4g > std::min(ram, k4GiB) || *facts.below_4g == 0 ||
-        *facts.below_4g % 4096 != 0) {
+        *facts.below_4g % kCmosUnit != 0) {
       throw Error(ErrorKind::usage, "", std::nullopt,
                   "--below-4g " + human_size(*facts.below_4g) +
-                      " is not a multiple of 4 KiB within main RAM (" + human_size(ram) +
+                      " is not a multiple of 64 KiB within main RAM (" + human_size(ram) +
                       ") and 4 GiB");
     }
     return {*facts.below_4g, "--below-4g"};

@@ -23,6 +23,8 @@ constexpr const char* kFooter =
 
 unsigned default_threads() { return std::clamp(std::thread::hardware_concurrency(), 1U, 8U); }
 
+constexpr std::uint64_t kBlockAlignment = 64 * 1024;  // the largest target page of QEMU
+
 /// CLI11's layout with our synopsis.
 class HelpFormatter final : public CLI::Formatter {
  public:
@@ -44,10 +46,10 @@ void add_block(const std::string& text, ReadOptions& read) {
   const auto equals = text.rfind('=');
   const auto address =
       equals == std::string::npos ? std::nullopt : parse_size(text.substr(equals + 1));
-  if (!address || equals == 0 || *address % 4096 != 0) {
+  if (!address || equals == 0 || *address % kBlockAlignment != 0) {
     throw CLI::ValidationError(
         "--block",
-        vmconvert::quoted(text) + " is not NAME=ADDRESS with an address on a page border");
+        vmconvert::quoted(text) + " is not NAME=ADDRESS with an address on a 64 KiB border");
   }
   read.block_addresses.insert_or_assign(text.substr(0, equals), GuestPhysAddr{*address});
 }

@@ -22,11 +22,20 @@ Run RunList::slice(const Run& run, GuestRange part) const {
   Run result{part, run.backing};
   if (auto* file = std::get_if<InFile>(&result.backing)) {
     const std::uint64_t skipped = part.begin() - run.guest.begin();
-    file->at =
-        file->at + (file->stride == page_size_ ? skipped : skipped / page_size_ * file->stride);
+    const std::uint64_t within_page = file->stride == page_size_ ? skipped : skipped % page_size_;
+    file->at = file->at + ((skipped - within_page) / page_size_ * file->stride + within_page);
     if (part.size() <= page_size_) file->stride = page_size_;
   }
   return result;
+}
+
+GuestPhysAddr RunList::cut(const Run& run, GuestPhysAddr begin, GuestPhysAddr end) const {
+  const auto* file = std::get_if<InFile>(&run.backing);
+  if (file == nullptr || file->stride == page_size_) return end;
+  const std::uint64_t into_page = (begin - run.guest.begin()) % page_size_;
+  if (into_page != 0) return std::min(end, begin + (page_size_ - into_page));
+  const std::uint64_t whole = (end - begin) / page_size_ * page_size_;
+  return whole == 0 ? end : begin + whole;
 }
 
 std::vector<Run>::const_iterator RunList::first_after(GuestPhysAddr gpa) const {

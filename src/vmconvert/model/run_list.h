@@ -58,7 +58,11 @@ class RunList {
     for (auto run = first_after(range.begin()); run != runs_.end(); ++run) {
       const GuestRange part = run->guest.intersection(range);
       if (part.empty()) break;
-      visit(slice(*run, part));
+      for (GuestPhysAddr at = part.begin(); at < part.end();) {
+        const GuestRange piece = GuestRange::between(at, cut(*run, at, part.end()));
+        visit(slice(*run, piece));
+        at = piece.end();
+      }
     }
   }
   /// Throws std::logic_error if the promise of this class is broken. For tests.
@@ -66,7 +70,11 @@ class RunList {
 
  private:
   friend class RunListBuilder;
+  /// The part of a run; of a strided one, whole pages or a piece of one.
   Run slice(const Run& run, GuestRange part) const;
+  /// Where a slice that begins at `begin` has to end, at most `end`: a page of a strided run that is
+  /// not wanted as a whole is a slice of its own.
+  GuestPhysAddr cut(const Run& run, GuestPhysAddr begin, GuestPhysAddr end) const;
   /// The first run that ends after `gpa`.
   std::vector<Run>::const_iterator first_after(GuestPhysAddr gpa) const;
 
