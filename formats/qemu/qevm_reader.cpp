@@ -172,11 +172,11 @@ class ImageBuilder {
   std::uint64_t choose_above_base() {
     constexpr std::uint64_t kSearched = 1024 * 1024;
     constexpr std::uint64_t kHyperTransport = 0xfd00000000;
-    const bool by_map =
-        tells_relocated_ram(block_head(guest_blocks_.main_ram.front(), kSearched), above_);
+    const auto low_memory = block_head(guest_blocks_.main_ram.front(), kSearched);
     const auto acpi = find_block(stream_.blocks, "/rom@etc/acpi/tables");
-    if (by_map || (acpi && tells_relocated_ram(block_head(*acpi, kSearched), above_))) {
-      decide("the firmware's memory map says that RAM above 4 GiB was relocated (AMD)");
+    const auto acpi_tables = acpi ? block_head(*acpi, kSearched) : std::vector<std::byte>();
+    if (tells_relocated_ram(low_memory, acpi_tables, above_)) {
+      decide("the guest's memory map says that RAM above 4 GiB was relocated (AMD)");
       return kAmdRelocatedBase;
     }
     if (k4GiB + above_ > kHyperTransport) {

@@ -175,13 +175,28 @@ Split choose_split(const SplitFacts& facts) {
   return {above == 0 ? ram : below, "the CMOS RAM of the saved RTC"};
 }
 
-bool tells_relocated_ram(std::span<const std::byte> bytes, std::uint64_t above) {
-  struct Entry {
+bool tells_relocated_ram(std::span<const std::byte> low_memory,
+                         std::span<const std::byte> acpi_tables, std::uint64_t above) {
+  struct E820Entry {
     le64 base, length;
+    le32 type;
   };
-  const Entry entry{kAmdRelocatedBase, above};
-  const auto pattern = std::as_bytes(std::span(&entry, 1));
-  return std::search(bytes.begin(), bytes.end(), pattern.begin(), pattern.end()) != bytes.end();
+  const E820Entry e820{kAmdRelocatedBase, above, 1U};
+  const auto wanted = std::as_bytes(std::span(&e820, 1));
+  if (!std::ranges::search(low_memory, wanted).empty()) return true;
+  // ACPI 6.5, 5.2.16.2, memory affinity structure: u8 type 1, u8 length 40, u32 domain, u16
+  // reserved, u64 base, u64 length, u32 reserved, u32 flags (bit 1: hot-pluggable, thus not main
+  // RAM). A node's share of RAM is as long as it is.
+  constexpr std::size_t kBaseAt = 8, kFlagsAt = 28, kLength = 40;
+  for (std::size_t at = 0; at + kLength <= acpi_tables.size(); ++at) {
+    const auto entry = acpi_tables.subspan(at, kLength);
+    if (entry[0] == std::byte{1} && entry[1] == std::byte{kLength} &&
+        load<std::uint64_t>(entry.subspan(kBaseAt), std::endian::little) == kAmdRelocatedBase &&
+        (entry[kFlagsAt] & std::byte{2}) == std::byte{0}) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void overlay_legacy_area(MemoryMap& map, Board board, const std::optional<PciConfig>& host_bridge,

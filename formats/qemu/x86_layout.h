@@ -47,10 +47,13 @@ Split choose_split(const SplitFacts& facts);
 /// reach into the HyperTransport range below it.
 inline constexpr std::uint64_t kAmdRelocatedBase = std::uint64_t{1} << 40;
 
-/// True if the bytes hold a memory map entry for `above` bytes of RAM at kAmdRelocatedBase: an e820
-/// entry or an ACPI SRAT one, both begin with le64 base, le64 length. Nothing in the stream itself
-/// tells of the relocation; firmware and kernel leave the map they were given in the first MiB.
-bool tells_relocated_ram(std::span<const std::byte> bytes, std::uint64_t above);
+/// True if RAM above 4 GiB was relocated there. Nothing in the stream itself tells; firmware and
+/// kernel leave the e820 map they were given in low memory, and the SRAT of a NUMA guest is in the
+/// block of ACPI tables.
+/// @param low_memory  the first MiB of RAM
+/// @param above  bytes of main RAM above 4 GiB
+bool tells_relocated_ram(std::span<const std::byte> low_memory,
+                         std::span<const std::byte> acpi_tables, std::uint64_t above);
 
 /// Blocks that lie under the legacy BIOS area, by index.
 struct LegacyBlocks {

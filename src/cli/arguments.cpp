@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kFooter =
     "Examples:\n"
-    "  vmconvert guest.qevm -o guest.elf        QEMU save to a vmcore for crash and drgn\n"
+    "  vmconvert guest.qevm -o guest.elf        QEMU save to a vmcore for crash\n"
     "  vmconvert guest.save -o guest.lime       libvirt save to a LiME image\n"
     "  vmconvert - --to raw -o guest.mem < in   from standard input to a raw image\n"
     "\n"
@@ -32,7 +32,31 @@ class HelpFormatter final : public CLI::Formatter {
   std::string make_usage(const CLI::App*, std::string) const override {
     return "Usage: vmconvert INPUT -o OUTPUT [OPTIONS]\n       vmconvert formats\n";
   }
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    std::string text = CLI::Formatter::make_help(app, std::move(name), mode);
+    for (std::size_t at = 0; (at = text.find("\n\n\n")) != std::string::npos;) text.erase(at, 1);
+    return text;
+  }
 };
+
+/// CLI11's texts show its types and limits; these say what is wrong.
+std::string explain(const CLI::ParseError& error, const CLI::App& app) {
+  std::string text = error.what();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::vector<std::string> extras = app.remaining(true);
+    const auto first = std::find_if(extras.begin(), extras.end(),
+                                    [](const std::string& extra) { return extra != "--"; });
+    return "unexpected argument " + vmconvert::quoted(first != extras.end() ? *first : "--");
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const bool missing = text.ends_with("missing");
+    return text.substr(0, text.find(": ")) +
+           (missing ? " needs a value" : " is given more than once");
+  }
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return printable(text);
+}
 
 void set_size(const std::string& option, const std::string& text, std::uint64_t& to) {
   const auto size = parse_size(text);
@@ -100,7 +124,11 @@ void add_output_options(CLI::App& app, Options& options) {
   request.threads = default_threads();
   app.add_option("--threads", request.threads, "Threads that copy [one per processor]")
       ->option_text("N")
-      ->check(CLI::Range(1, 64))
+      ->check([](const std::string& text) {
+        const auto count = vmconvert::parse_size(text);
+        const bool good = count && *count >= 1 && *count <= 64;
+        return good ? std::string() : vmconvert::quoted(text) + " is not a number from 1 to 64";
+      })
       ->group("Output");
 }
 
@@ -139,16 +167,16 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
   try {
     app.parse(argc, argv);
     options.list_formats = formats->parsed();
-    if (!options.list_formats) {
+    if (options.list_formats) {
+      if (!options.request.input.empty()) throw CLI::ValidationError("formats", "takes no other arguments");
+    } else {
       if (options.request.input.empty()) throw CLI::RequiredError("INPUT");
       if (options.request.output.empty()) throw CLI::RequiredError("-o OUTPUT");
     }
   } catch (const CLI::Success& success) {
     return app.exit(success);  // --help and --version
   } catch (const CLI::ParseError& error) {
-    std::string text = error.what();
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    print_error(printable(text) + " (see: vmconvert --help)");
+    print_error(explain(error, app) + " (see: vmconvert --help)");
     return kUsage;
   }
   return std::nullopt;

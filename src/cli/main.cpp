@@ -1,5 +1,10 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -8,12 +13,46 @@
 
 using namespace vmconvert;
 
+namespace {
+
+/// Descriptors 0 to 2 that the caller closed would be given to the next files we open, and messages
+/// would land in them. What takes their place fails when it is used.
+void occupy_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1) continue;
+    // Takes the lowest free number, which is `fd`.
+    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) std::_Exit(cli::kFailed);
+  }
+}
+
+/// Writes out what is still buffered. @throws Error(io), also for a file system that only now tells
+/// of a failure
+void finish_standard_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) {
+    const int copy = ::dup(STDOUT_FILENO);  // so that the number stays taken
+    if (copy < 0 || ::close(copy) == 0) return;
+  }
+  throw io_error("standard output", std::nullopt, "write", errno);
+}
+
+int run(int argc, char** argv) {
+  cli::Options options;
+  const auto parsed = cli::parse_arguments(argc, argv, options);
+  const int code = parsed                 ? *parsed
+                   : options.list_formats ? cli::run_formats()
+                                          : cli::run_convert(options);
+  finish_standard_output();
+  return code;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write error with a message
+  occupy_standard_descriptors();
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write error with a message,
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file larger than the process may write
   try {
-    cli::Options options;
-    if (const auto code = cli::parse_arguments(argc, argv, options)) return *code;
-    return options.list_formats ? cli::run_formats() : cli::run_convert(options);
+    return run(argc, argv);
   } catch (const Error& error) {
     cli::print_error(error.what());
     return error.kind() == ErrorKind::usage ? cli::kUsage : cli::kFailed;

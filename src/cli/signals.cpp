@@ -10,10 +10,20 @@ namespace {
 
 constexpr int kStopThread = SIGUSR1;
 
+/// What is ignored stays so: nohup ignores SIGHUP for its program, a shell SIGINT for a background
+/// job. (A blocked signal would reach sigwait() in spite of that.)
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 sigset_t caught_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, kStopThread}) sigaddset(&set, signal);
+  sigaddset(&set, kStopThread);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    if (!is_ignored(signal)) sigaddset(&set, signal);
+  }
   return set;
 }
 
@@ -21,7 +31,7 @@ void wait_for_signal(TemporaryFiles& temporaries) {
   const sigset_t set = caught_signals();
   int signal = 0;
   if (sigwait(&set, &signal) != 0 || signal == kStopThread) return;
-  temporaries.unlink_all();
+  const auto none_anew = temporaries.unlink_all();
   std::signal(signal, SIG_DFL);
   sigset_t one;
   sigemptyset(&one);

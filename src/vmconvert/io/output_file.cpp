@@ -20,6 +20,29 @@ Error exists(const std::string& target) {
                "exists already (use --force to replace it)");
 }
 
+bool is_link(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
+}
+
+/// Where a symbolic link leads, so that it is not the link that gets replaced (/dev/stdout is one).
+/// A link that leads nowhere is itself the place.
+std::string resolved(const std::string& target) {
+  struct stat status {};
+  if (!is_link(target) || ::stat(target.c_str(), &status) != 0) return target;
+  std::error_code error;
+  const auto path = std::filesystem::canonical(target, error);
+  if (error) throw io_error(target, std::nullopt, "create", error.value());
+  return path.string();
+}
+
+void check_folder(const std::string& target) {
+  const auto folder = std::filesystem::path(resolved(target)).parent_path();
+  if (::faccessat(AT_FDCWD, folder.empty() ? "." : folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw io_error(target, std::nullopt, "create", errno);
+  }
+}
+
 std::string temporary_name(const std::string& target) {
   const std::filesystem::path path(target);
   const std::string name =
@@ -42,7 +65,12 @@ int rename_new(const char* from, const char* to) {
 
 void check_output_target(const std::string& target, bool force) {
   struct stat status {};
-  if (::stat(target.c_str(), &status) != 0) return;
+  if (::stat(target.c_str(), &status) != 0) {
+    if (errno != ENOENT) throw io_error(target, std::nullopt, "create", errno);
+    if (is_link(target) && !force) throw exists(target);
+    check_folder(target);
+    return;
+  }
   if (S_ISDIR(status.st_mode)) {
     throw Error(ErrorKind::usage, target, std::nullopt, "is a folder; name a file in it");
   }
@@ -50,11 +78,14 @@ void check_output_target(const std::string& target, bool force) {
     throw Error(ErrorKind::usage, target, std::nullopt, "exists and is not a regular file");
   }
   if (!force) throw exists(target);
+  check_folder(target);
 }
 
-void TemporaryFiles::add(const std::string& path) {
+UniqueFd TemporaryFiles::create(const std::string& path) {
   const std::lock_guard lock(mutex_);
-  paths_.insert(path);
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (fd) paths_.insert(path);
+  return fd;
 }
 
 void TemporaryFiles::remove(const std::string& path) {
@@ -62,25 +93,20 @@ void TemporaryFiles::remove(const std::string& path) {
   paths_.erase(path);
 }
 
-void TemporaryFiles::unlink_all() {
-  const std::lock_guard lock(mutex_);
+std::unique_lock<std::mutex> TemporaryFiles::unlink_all() {
+  std::unique_lock lock(mutex_);
   for (const std::string& path : paths_) ::unlink(path.c_str());
   paths_.clear();
+  return lock;
 }
 
 OutputFile::OutputFile(const std::string& target, bool force, TemporaryFiles& temporaries)
-    : target_(target),
-      force_(force),
-      temporaries_(temporaries),
-      temporary_(temporary_name(target)) {
+    : target_(target), force_(force), temporaries_(temporaries) {
   check_output_target(target, force);
-  temporaries_.add(temporary_);  // first, so that a signal finds it from its first moment on
-  fd_ = UniqueFd(::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd_) {
-    const int why = errno;
-    temporaries_.remove(temporary_);
-    throw io_error(target, std::nullopt, "create", why);
-  }
+  path_ = resolved(target);
+  temporary_ = temporary_name(path_);
+  fd_ = temporaries_.create(temporary_);
+  if (!fd_) throw io_error(target, std::nullopt, "create", errno);
 }
 
 OutputFile::~OutputFile() {
@@ -91,13 +117,18 @@ OutputFile::~OutputFile() {
 
 std::uint64_t OutputFile::free_bytes() const {
   struct statvfs status {};
-  if (::fstatvfs(fd_.get(), &status) != 0) return std::numeric_limits<std::uint64_t>::max();
+  // Some FUSE file systems answer with zeros everywhere.
+  if (::fstatvfs(fd_.get(), &status) != 0 || status.f_blocks == 0) {
+    return std::numeric_limits<std::uint64_t>::max();
+  }
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
 void OutputFile::commit() {
-  const int status = force_ ? std::rename(temporary_.c_str(), target_.c_str())
-                            : rename_new(temporary_.c_str(), target_.c_str());
+  // NFS and FUSE report here what they could not write.
+  if (::close(fd_.release()) != 0) throw io_error(target_, std::nullopt, "close", errno);
+  const int status = force_ ? std::rename(temporary_.c_str(), path_.c_str())
+                            : rename_new(temporary_.c_str(), path_.c_str());
   if (status != 0) {
     if (errno == EEXIST) throw exists(target_);
     throw io_error(target_, std::nullopt, "rename", errno);

@@ -12,10 +12,12 @@ namespace vmconvert {
 /// The temporary files that exist now, so that a signal can take them away. Safe from many threads.
 class TemporaryFiles {
  public:
-  void add(const std::string& path);
+  /// Creates a file that nobody had before, mode 0600. @returns nothing if that fails; errno tells
+  UniqueFd create(const std::string& path);
+  /// Forgets one that was renamed or unlinked.
   void remove(const std::string& path);
-  /// Unlinks all of them.
-  void unlink_all();
+  /// Unlinks all of them. None is created as long as the lock is held.
+  [[nodiscard]] std::unique_lock<std::mutex> unlink_all();
 
  private:
   std::mutex mutex_;
@@ -23,16 +25,16 @@ class TemporaryFiles {
 };
 
 /// Refuses what OutputFile would refuse, before any work is done.
-/// @throws Error(usage) if the target is no regular file, or exists and `force` is not set
+/// @throws Error(usage) if the target is no regular file, or exists and `force` is not set;
+/// Error(io) if its folder is missing or cannot be written to
 void check_output_target(const std::string& target, bool force);
 
 /// A file that appears whole or not at all: written beside the target under a temporary name, mode
 /// 0600 since memory holds secrets, and renamed by commit(). Without commit() it vanishes.
 class OutputFile {
  public:
-  /// @param force  an existing target is replaced by commit()
-  /// @throws Error(usage) as check_output_target() does; Error(io) if the folder cannot be written
-  /// to
+  /// @param force  an existing target is replaced by commit(); of a symbolic link, what it leads to
+  /// @throws as check_output_target() does
   OutputFile(const std::string& target, bool force, TemporaryFiles& temporaries);
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -48,7 +50,8 @@ class OutputFile {
   void commit();
 
  private:
-  std::string target_;
+  std::string target_;  ///< as the user named it
+  std::string path_;    ///< where it is
   bool force_;
   TemporaryFiles& temporaries_;
   std::string temporary_;
