@@ -19,6 +19,7 @@ namespace vmconvert::qemu {
 namespace {
 
 constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
+constexpr std::uint32_t kPageSize = 4096;  // TARGET_PAGE_BITS of x86 is fixed
 constexpr std::uint64_t kDeviceMemoryAlignment = std::uint64_t{1} << 30;
 
 /// The first `N` bytes of a section's payload from `skip` on.
@@ -79,6 +80,11 @@ class ImageBuilder {
                   machine.empty() ? "the stream names no machine type and is not of a PC"
                                   : "machine type " + quoted(machine) +
                                         " is not an x86 PC; only those are supported");
+    }
+    if (stream_.ram_format.page_size != kPageSize) {
+      throw Error(ErrorKind::corrupt, name(), std::nullopt,
+                  "target pages of " + human_size(stream_.ram_format.page_size) +
+                      " are not those of an x86 PC");
     }
     const auto [board, what] = board_of(machine);
     decide("machine type " + (machine.empty() ? "unknown (before 2.4)" : machine) + ", board " +
@@ -239,11 +245,23 @@ class ImageBuilder {
            ")");
   }
 
+  /// A whole block at an address that the user or a file gives.
+  GuestRange block_range(const RamBlock& block, GuestPhysAddr address) const {
+    const auto range = GuestRange::try_sized(address, block.used_length);
+    if (!range || address.value % stream_.ram_format.page_size != 0) {
+      throw Error(ErrorKind::usage, name(), std::nullopt,
+                  "memory block " + quoted(block.name) + " of " + human_size(block.used_length) +
+                      " cannot lie at " + hex(address.value) +
+                      ": not a multiple of the page size or beyond the address space");
+    }
+    return *range;
+  }
+
   void place_virtio_memory() {
     for (const std::size_t index : guest_blocks_.virtio_memory) {
       const RamBlock& block = stream_.blocks[index];
       if (const auto address = address_by_option(block)) {
-        place_block(index, GuestRange::sized(*address, block.used_length), 0, "--block");
+        place_block(index, block_range(block, *address), 0, "--block");
       } else if (const auto device = find_virtio_mem(stream_, block, *source_)) {
         for (const GuestRange part : device->plugged) {
           place_block(index, part, part.begin() - device->region.begin(),
@@ -264,8 +282,9 @@ class ImageBuilder {
     for (const std::size_t index : guest_blocks_.memory_devices) {
       const RamBlock& block = stream_.blocks[index];
       if (const auto address = address_by_option(block)) {
-        place_block(index, GuestRange::sized(*address, block.used_length), 0, "--block");
-        taken_.push_back(GuestRange::sized(*address, block.used_length));
+        const GuestRange guest = block_range(block, *address);
+        place_block(index, guest, 0, "--block");
+        taken_.push_back(guest);
       } else {
         unplaced.push_back(index);
       }

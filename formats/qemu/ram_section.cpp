@@ -63,6 +63,10 @@ void RamSection::read_block_list(Cursor& cursor, std::uint64_t total) {
       cursor.fail("RAM block length",
                   "is more than the sum of all blocks, " + hex(total) + ", allows");
     }
+    if (block.used_length % format_.page_size != 0) {
+      cursor.fail("RAM block length",
+                  hex(block.used_length) + " is not a multiple of the page size");
+    }
     sum += block.used_length;
     read_block_extras(cursor, block, sum == total);
     if (!by_name_.emplace(block.name, blocks_.size()).second) {

@@ -169,10 +169,15 @@ Split choose_split(const SplitFacts& facts) {
   if (!facts.cmos) return {rule, rule_name};
   const std::uint64_t below = cmos_below(*facts.cmos);
   const std::uint64_t above = cmos_above(*facts.cmos);
-  const bool fits =
-      below != 0 && below <= k4GiB && below + above <= ram && ram - below - above < kCmosUnit;
+  const bool fits = below != 0 && below <= k4GiB && below % 4096 == 0 && below + above <= ram &&
+                    ram - below - above < kCmosUnit;
   if (!fits) return {rule, rule_name + ", as the CMOS does not agree with the size of RAM"};
-  return {above == 0 ? ram : below, "the CMOS RAM of the saved RTC"};
+  // Both numbers are rounded down to 64 KiB; a rule that agrees with them is exact.
+  const auto is_rounded = [](std::uint64_t exact, std::uint64_t rounded) {
+    return exact >= rounded && exact - rounded < kCmosUnit;
+  };
+  const bool rule_agrees = is_rounded(rule, below) && is_rounded(ram - rule, above);
+  return {rule_agrees ? rule : above == 0 ? ram : below, "the CMOS RAM of the saved RTC"};
 }
 
 bool tells_relocated_ram(std::span<const std::byte> low_memory,

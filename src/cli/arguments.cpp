@@ -113,7 +113,8 @@ void add_output_options(CLI::App& app, Options& options) {
       ->option_text("NAME")
       ->group("Output");
   app.add_flag("-f,--force", request.force, "Replace an existing output")->group("Output");
-  app.add_flag_callback("--no-sparse", [&] { request.sparse = false; }, "Write zeros instead of leaving holes")
+  app.add_flag_callback(
+         "--no-sparse", [&] { request.sparse = false; }, "Write zeros instead of leaving holes")
       ->group("Output");
   app.add_option_function<std::string>(
          "--max-gap",
@@ -157,7 +158,8 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
   app.formatter(std::make_shared<HelpFormatter>());
   app.footer(kFooter);
   app.set_help_flag("-h,--help", "Show this text")->group("Messages");
-  app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION, "Show the version")->group("Messages");
+  app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION, "Show the version")
+      ->group("Messages");
   app.add_option("INPUT", options.request.input, "Saved machine; - is standard input")
       ->option_text(" ");
   add_input_options(app, options);
@@ -168,7 +170,8 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
     app.parse(argc, argv);
     options.list_formats = formats->parsed();
     if (options.list_formats) {
-      if (!options.request.input.empty()) throw CLI::ValidationError("formats", "takes no other arguments");
+      if (!options.request.input.empty())
+        throw CLI::ValidationError("formats", "takes no other arguments");
     } else {
       if (options.request.input.empty()) throw CLI::RequiredError("INPUT");
       if (options.request.output.empty()) throw CLI::RequiredError("-o OUTPUT");

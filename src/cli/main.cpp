@@ -41,7 +41,7 @@ int run(int argc, char** argv) {
   const int code = parsed                 ? *parsed
                    : options.list_formats ? cli::run_formats()
                                           : cli::run_convert(options);
-  finish_standard_output();
+  if (parsed || options.list_formats || options.request.output == "-") finish_standard_output();
   return code;
 }
 

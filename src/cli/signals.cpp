@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <system_error>
+
+#include "vmconvert/base/error.h"
 
 namespace vmconvert::cli {
 namespace {
@@ -27,10 +30,13 @@ sigset_t caught_signals() {
   return set;
 }
 
-void wait_for_signal(TemporaryFiles& temporaries) {
-  const sigset_t set = caught_signals();
+void wait_for_signal(const sigset_t& set, const std::atomic<bool>& stop,
+                     TemporaryFiles& temporaries) {
   int signal = 0;
-  if (sigwait(&set, &signal) != 0 || signal == kStopThread) return;
+  do {
+    if (sigwait(&set, &signal) != 0) return;
+  } while (signal == kStopThread && !stop);  // somebody else sent it
+  if (signal == kStopThread) return;
   const auto none_anew = temporaries.unlink_all();
   std::signal(signal, SIG_DFL);
   sigset_t one;
@@ -44,13 +50,20 @@ void wait_for_signal(TemporaryFiles& temporaries) {
 
 SignalGuard::SignalGuard(TemporaryFiles& temporaries) {
   const sigset_t set = caught_signals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  thread_ = std::thread([&temporaries] { wait_for_signal(temporaries); });
+  pthread_sigmask(SIG_BLOCK, &set, &mask_before_);
+  try {
+    thread_ = std::thread([this, set, &temporaries] { wait_for_signal(set, stop_, temporaries); });
+  } catch (const std::system_error& error) {
+    throw io_error("", std::nullopt, "start a thread", error.code().value());
+  }
 }
 
 SignalGuard::~SignalGuard() {
+  stop_ = true;
   pthread_kill(thread_.native_handle(), kStopThread);
   thread_.join();
+  // One that came in the last moment ends the program here; there are no temporary files any more.
+  pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 
 }  // namespace vmconvert::cli

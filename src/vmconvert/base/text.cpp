@@ -25,7 +25,15 @@ bool is_harmless(std::string_view text) {
     for (std::size_t k = 1; k < length; ++k) {
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
     }
-    if (lead == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0) return false;
+    if (length > 1) {
+      const auto second = static_cast<unsigned char>(text[i + 1]);
+      if (lead == 0xc2 && second < 0xa0) return false;  // C1 control
+      // Overlong forms, surrogates, beyond U+10FFFF.
+      if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0) ||
+          (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second >= 0x90)) {
+        return false;
+      }
+    }
     i += length;
   }
   return true;
@@ -50,8 +58,12 @@ std::string human_size(std::uint64_t bytes) {
   }
   std::array<char, 32> text{};
   const char* format = bytes % scale == 0 ? "%.0f %s" : "%.1f %s";
-  std::snprintf(text.data(), text.size(), format,
-                static_cast<double>(bytes) / static_cast<double>(scale), units[unit]);
+  double value = static_cast<double>(bytes) / static_cast<double>(scale);
+  if (value >= 1023.95 && unit + 1 < units.size()) {  // would be shown as 1024.0
+    value /= 1024;
+    ++unit;
+  }
+  std::snprintf(text.data(), text.size(), format, value, units[unit]);
   return text.data();
 }
 
