@@ -1,0 +1,142 @@
+"""Captures one state of a guest in several ways, so that each checks the others.
+
+Files of a capture directory:
+  save.qevm      the migration stream, what vmconvert reads
+  ref.elf        QEMU's own dump of the same memory, what vmconvert's output is compared with
+  mtree.txt      QEMU's flat memory map, which names every range
+  registers.txt  registers of all vCPUs
+  console.log    what the guest printed: kernel version, symbols, /proc/iomem
+"""
+
+import os
+import shlex
+import threading
+import time
+from pathlib import Path
+
+from .guest import Guest, Machine
+from .qmp import Qmp
+
+STOPPED = "stopped"  # saved while paused: each page once
+LIVE = "live"        # saved while running: changed pages are sent again
+
+_UNLIMITED = 16 << 30   # bytes per second
+_FROZEN = 64 << 10      # slow enough that a pass does not end while the guest runs
+_LIVE_PASSES = 3        # passes over memory during which the guest changes pages
+_WRITE_SECONDS = 0.7
+_MIGRATE_SECONDS = 240
+_BLOCK = 64 << 10       # what one read of a Linux pipe gives at most by default
+_ZEROS = bytes(_BLOCK)
+
+
+class CaptureFailed(Exception):
+    """QEMU could not save or dump the guest."""
+
+
+def _migrate(qmp: Qmp, target: Path):
+    qmp.execute("migrate", uri=f"exec:cat > {shlex.quote(str(target))}")
+
+
+def _wait_migrated(qmp: Qmp) -> dict:
+    deadline = time.monotonic() + _MIGRATE_SECONDS
+    while True:
+        info = qmp.execute("query-migrate")
+        if info.get("status") == "completed":
+            return info
+        if info.get("status") in ("failed", "cancelled") or time.monotonic() > deadline:
+            raise CaptureFailed(f"migration: {info.get('status')}: {info.get('error-desc', 'no reason given')}")
+        time.sleep(0.05)
+
+
+def _copy_sparse(pipe: Path, target: Path):
+    """Writes what arrives in a pipe, leaving holes for zeros: most of a big guest's memory is zero."""
+    with pipe.open("rb", buffering=0) as source, target.open("wb", buffering=0) as output:
+        while block := source.read(_BLOCK):
+            if block == _ZEROS[:len(block)]:
+                output.seek(len(block), os.SEEK_CUR)
+            else:
+                output.write(block)
+        output.truncate()
+
+
+def _dump_reference(qmp: Qmp, directory: Path):
+    pipe = directory / "ref.pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=_copy_sparse, args=(pipe, directory / "ref.elf"), daemon=True)
+    writer.start()
+    qmp.execute("dump-guest-memory", paging=False, protocol=f"file:{pipe}")
+    writer.join()
+    pipe.unlink()
+    (directory / "registers.txt").write_text(qmp.monitor("info registers -a"))
+    (directory / "mtree.txt").write_text(qmp.monitor("info mtree -f"))
+
+
+def _save_stopped(qmp: Qmp, directory: Path):
+    qmp.execute("stop")
+    _dump_reference(qmp, directory)
+    _limit(qmp, _UNLIMITED)
+    _migrate(qmp, directory / "save.qevm")
+    _wait_migrated(qmp)
+
+
+def _limit(qmp: Qmp, bandwidth: int):
+    # With a downtime limit of 1 ms QEMU makes another pass rather than send the last MiB in one go.
+    qmp.execute("migrate-set-parameters", **{"max-bandwidth": bandwidth, "downtime-limit": 1})
+
+
+def _passes(qmp: Qmp) -> int:
+    """Number of the pass over memory a live migration is in; 0 when it is through."""
+    info = qmp.execute("query-migrate")
+    if info.get("status") in ("failed", "cancelled"):
+        raise CaptureFailed(f"live migration: {info.get('error-desc', 'no reason given')}")
+    return 0 if info.get("status") == "completed" else info.get("ram", {}).get("dirty-sync-count", 0)
+
+
+def _let_guest_write(qmp: Qmp, number: int, bandwidth: int):
+    """Runs the guest in the middle of pass `number`, so that it changes pages sent before.
+
+    Only there: TCG vCPUs may write to a page just while a new pass clears its dirty bit, and QEMU then
+    loses the change. The stream would be stale, and its dump taken afterwards would not.
+    """
+    while 0 < _passes(qmp) < number:
+        time.sleep(0.005)
+    if _passes(qmp) != number:
+        return  # sent before it could be caught; fewer repeats, but a sound capture
+    _limit(qmp, _FROZEN)
+    qmp.execute("cont")
+    time.sleep(_WRITE_SECONDS)
+    qmp.execute("stop")
+    if _passes(qmp) not in (0, number):
+        raise CaptureFailed(f"pass {number} ended while the guest was running")
+    _limit(qmp, bandwidth)
+
+
+def _save_live(qmp: Qmp, directory: Path, memory_mib: int):
+    bandwidth = max(24, memory_mib // 40) << 20  # a first pass of some seconds
+    qmp.execute("stop")
+    _limit(qmp, bandwidth)
+    _migrate(qmp, directory / "save.qevm")
+    while _passes(qmp) == 0:
+        time.sleep(0.005)
+    time.sleep(1)  # into the first pass, so that there are pages to send again
+    for number in range(1, _LIVE_PASSES + 1):
+        _let_guest_write(qmp, number, bandwidth)
+    _limit(qmp, _UNLIMITED)
+    ram = _wait_migrated(qmp)["ram"]
+    sent, pages = ram["normal"] + ram["duplicate"], ram["total"] // ram["page-size"]
+    if sent <= pages:
+        raise CaptureFailed(f"{sent} pages sent of {pages}: nothing was sent twice, not a live save")
+    _dump_reference(qmp, directory)
+
+
+def capture(machine: Machine, kind: str, directory: Path) -> Path:
+    """Boots the machine and leaves a complete capture in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with Guest(machine, directory, dirty=kind == LIVE) as guest:
+        if kind == LIVE:
+            _save_live(guest.qmp, directory, machine.memory)
+        else:
+            _save_stopped(guest.qmp, directory)
+    for leftover in (*directory.glob("blob*"), directory / "initramfs.cpio", directory / "qmp"):
+        leftover.unlink(missing_ok=True)
+    return directory
