@@ -41,7 +41,7 @@ void add_domain_facts(std::string_view xml, std::string_view file, ReadOptions& 
     std::string alias = memory.child("alias").attribute("name").value();
     if (alias.empty()) alias = model + memory.child("address").attribute("slot").as_string("0");
     if (const auto base = hex_attribute(memory.child("address"), "base")) {
-      options.block_addresses.emplace("mem" + alias, GuestPhysAddr{*base});
+      options.block_hints.emplace("mem" + alias, GuestPhysAddr{*base});
     }
   }
 }

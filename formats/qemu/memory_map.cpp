@@ -4,9 +4,17 @@
 
 namespace vmconvert::qemu {
 
+const Placement* MemoryMap::find_overlap(GuestRange guest) const {
+  if (guest.empty()) return nullptr;
+  const auto first =
+      std::partition_point(placements_.begin(), placements_.end(),
+                           [&](const Placement& p) { return p.guest.end() <= guest.begin(); });
+  return first != placements_.end() && first->guest.begin() < guest.end() ? &*first : nullptr;
+}
+
 void MemoryMap::hide(GuestRange guest) {
+  if (find_overlap(guest) == nullptr) return;  // a virtio-mem device can have 10,000s of parts
   std::vector<Placement> kept;
-  if (guest.empty()) return;
   for (const Placement& old : placements_) {
     const auto keep = [&](GuestPhysAddr begin, GuestPhysAddr end) {
       if (begin < end) {
@@ -23,8 +31,9 @@ void MemoryMap::hide(GuestRange guest) {
 void MemoryMap::map(GuestRange guest, std::size_t block, std::uint64_t offset) {
   if (guest.empty()) return;
   hide(guest);
-  const auto at = std::find_if(placements_.begin(), placements_.end(),
-                               [&](const Placement& p) { return p.guest.begin() > guest.begin(); });
+  const auto at =
+      std::partition_point(placements_.begin(), placements_.end(),
+                           [&](const Placement& p) { return p.guest.begin() < guest.begin(); });
   placements_.insert(at, {guest, block, offset});
 }
 

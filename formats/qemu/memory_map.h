@@ -22,6 +22,8 @@ class MemoryMap {
   void map(GuestRange guest, std::size_t block, std::uint64_t offset);
   /// Nothing of the guest's memory is seen in this range.
   void hide(GuestRange guest);
+  /// The first placement that has a byte in this range; nullptr if there is none.
+  const Placement* find_overlap(GuestRange guest) const;
   /// Sorted, disjoint, not empty.
   const std::vector<Placement>& placements() const { return placements_; }
 

@@ -19,7 +19,6 @@ namespace vmconvert::qemu {
 namespace {
 
 constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
-constexpr std::uint32_t kPageSize = 4096;  // TARGET_PAGE_BITS of x86 is fixed
 constexpr std::uint64_t kDeviceMemoryAlignment = std::uint64_t{1} << 30;
 
 /// The first `N` bytes of a section's payload from `skip` on.
@@ -51,6 +50,7 @@ class ImageBuilder {
     guest_blocks_ =
         classify_blocks(stream_.blocks, cmos_ ? cmos_ram_size(*cmos_) : std::nullopt, name());
     check_shared_blocks();
+    check_block_options();
     for (RamBlock& block : stream_.blocks) lists_.push_back(block.pages.finish());
     place_main_ram();
     place_virtio_memory();
@@ -80,11 +80,6 @@ class ImageBuilder {
                   machine.empty() ? "the stream names no machine type and is not of a PC"
                                   : "machine type " + quoted(machine) +
                                         " is not an x86 PC; only those are supported");
-    }
-    if (stream_.ram_format.page_size != kPageSize) {
-      throw Error(ErrorKind::corrupt, name(), std::nullopt,
-                  "target pages of " + human_size(stream_.ram_format.page_size) +
-                      " are not those of an x86 PC");
     }
     const auto [board, what] = board_of(machine);
     decide("machine type " + (machine.empty() ? "unknown (before 2.4)" : machine) + ", board " +
@@ -219,25 +214,44 @@ class ImageBuilder {
     return legacy;
   }
 
-  std::optional<GuestPhysAddr> address_by_option(const RamBlock& block) const {
-    for (const std::string_view key : {std::string_view(block.name), backend_id(block.name)}) {
-      if (const auto found = options_.block_addresses.find(key);
-          found != options_.block_addresses.end()) {
-        return found->second;
+  /// An address with where it came from.
+  struct Told {
+    GuestPhysAddr address;
+    std::string_view by;
+  };
+
+  std::optional<Told> told_address(const RamBlock& block) const {
+    for (const auto& [addresses, by] : {std::pair(&options_.block_addresses, "--block"),
+                                        std::pair(&options_.block_hints, "the libvirt domain")}) {
+      for (const std::string_view key : {std::string_view(block.name), backend_id(block.name)}) {
+        if (const auto found = addresses->find(key); found != addresses->end()) {
+          return Told{found->second, by};
+        }
       }
     }
     return std::nullopt;
   }
 
+  void check_block_options() const {
+    for (const auto& entry : options_.block_addresses) {
+      const std::string& key = entry.first;
+      const bool known = std::any_of(
+          stream_.blocks.begin(), stream_.blocks.end(),
+          [&](const RamBlock& b) { return b.name == key || backend_id(b.name) == key; });
+      if (!known) {
+        throw Error(ErrorKind::usage, name(), std::nullopt,
+                    "there is no memory block " + quoted(key) + " (-vv lists them)");
+      }
+    }
+  }
+
   void place_block(std::size_t index, GuestRange guest, std::uint64_t offset,
                    std::string_view why) {
-    for (const Placement& other : map_.placements()) {
-      if (other.guest.overlaps(guest)) {
-        throw Error(ErrorKind::usage, name(), std::nullopt,
-                    "memory block " + quoted(stream_.blocks[index].name) + " at " +
-                        hex(guest.begin().value) + " would overlap " +
-                        quoted(stream_.blocks[other.block].name));
-      }
+    if (const Placement* other = map_.find_overlap(guest)) {
+      throw Error(ErrorKind::usage, name(), std::nullopt,
+                  "memory block " + quoted(stream_.blocks[index].name) + " at " +
+                      hex(guest.begin().value) + " would overlap " +
+                      quoted(stream_.blocks[other->block].name));
     }
     map_.map(guest, index, offset);
     decide("memory block " + printable(stream_.blocks[index].name) + ": " +
@@ -260,8 +274,8 @@ class ImageBuilder {
   void place_virtio_memory() {
     for (const std::size_t index : guest_blocks_.virtio_memory) {
       const RamBlock& block = stream_.blocks[index];
-      if (const auto address = address_by_option(block)) {
-        place_block(index, block_range(block, *address), 0, "--block");
+      if (const auto told = told_address(block)) {
+        place_block(index, block_range(block, told->address), 0, told->by);
       } else if (const auto device = find_virtio_mem(stream_, block, *source_)) {
         for (const GuestRange part : device->plugged) {
           place_block(index, part, part.begin() - device->region.begin(),
@@ -281,9 +295,9 @@ class ImageBuilder {
     std::vector<std::size_t> unplaced;
     for (const std::size_t index : guest_blocks_.memory_devices) {
       const RamBlock& block = stream_.blocks[index];
-      if (const auto address = address_by_option(block)) {
-        const GuestRange guest = block_range(block, *address);
-        place_block(index, guest, 0, "--block");
+      if (const auto told = told_address(block)) {
+        const GuestRange guest = block_range(block, told->address);
+        place_block(index, guest, 0, told->by);
         taken_.push_back(guest);
       } else {
         unplaced.push_back(index);

@@ -266,19 +266,17 @@ class StreamParser {
       described_.emplace();
       if (const auto json = find_vmdescription_at_end(source_, window_)) load_description(*json);
     }
-    for (const DescribedSection& section : *described_) {
-      if (section.instance_id == header.instance_id && section.idstr == header.idstr) {
-        return section.payload_size;
-      }
-    }
-    return std::nullopt;
+    const auto found = described_->find({header.idstr, header.instance_id});
+    return found == described_->end() ? std::nullopt : std::optional(found->second);
   }
 
   void load_description(FileRange json) {
     std::string text(static_cast<std::size_t>(json.size()), '\0');
     source_.read_at(json.begin(), std::as_writable_bytes(std::span(text)));
-    if (auto sections = parse_vmdescription(text)) {
-      described_ = std::move(*sections);
+    if (const auto sections = parse_vmdescription(text)) {
+      for (const DescribedSection& section : *sections) {
+        described_->emplace(std::pair(section.idstr, section.instance_id), section.payload_size);
+      }
     } else {
       diagnostics_.decision(source_.name(), "the device description at the end is not usable");
     }
@@ -417,7 +415,8 @@ class StreamParser {
   std::optional<RamSection> ram_;
   std::map<std::uint32_t, LiveHandler> live_;
   std::optional<bool> footers_;
-  std::optional<std::vector<DescribedSection>> described_;
+  /// Sizes of device sections by name and instance; of twins the first.
+  std::optional<std::map<std::pair<std::string, std::uint64_t>, std::uint64_t>> described_;
 };
 
 }  // namespace

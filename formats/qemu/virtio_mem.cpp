@@ -15,6 +15,8 @@ namespace {
 //   0 u64 addr, 8 u64 region_size, 16 u64 block_size, 24 u32 node, 28 ...
 constexpr std::size_t kFixedSize = 28;
 constexpr std::uint64_t kLargestState = 64ULL << 20;  // bitmap of 1 PiB in 2 MiB blocks
+// Sections whose end is not known overlap; a hostile stream has tens of thousands.
+constexpr std::uint64_t kMostSearched = 4 * kLargestState;
 constexpr std::uint64_t kSmallestBlock = std::uint64_t{1} << 20;
 constexpr std::uint32_t kMostNodes = 1024;
 
@@ -61,8 +63,11 @@ std::optional<VirtioMem> find_virtio_mem(const QevmStream& stream, const RamBloc
                                          const ByteSource& source) {
   const std::string_view name = block.name;
   const std::string_view path = name.substr(0, name.rfind('/') + 1);
+  std::uint64_t searched = 0;
   for (const DeviceSection& section : stream.sections) {
     if (!section.idstr.starts_with(path) || section.payload.size() > kLargestState) continue;
+    searched += section.payload.size();
+    if (searched > kMostSearched) break;
     std::vector<std::byte> payload(static_cast<std::size_t>(section.payload.size()));
     source.read_at(section.payload.begin(), payload);
     const bool early = section.idstr.ends_with("-early");

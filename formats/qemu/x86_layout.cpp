@@ -188,7 +188,11 @@ bool tells_relocated_ram(std::span<const std::byte> low_memory,
   };
   const E820Entry e820{kAmdRelocatedBase, above, 1U};
   const auto wanted = std::as_bytes(std::span(&e820, 1));
-  if (!std::ranges::search(low_memory, wanted).empty()) return true;
+  // Not std::ranges::search: clang 14 cannot compile its result with libstdc++ 12.
+  if (std::search(low_memory.begin(), low_memory.end(), wanted.begin(), wanted.end()) !=
+      low_memory.end()) {
+    return true;
+  }
   // ACPI 6.5, 5.2.16.2, memory affinity structure: u8 type 1, u8 length 40, u32 domain, u16
   // reserved, u64 base, u64 length, u32 reserved, u32 flags (bit 1: hot-pluggable, thus not main
   // RAM). A node's share of RAM is as long as it is.

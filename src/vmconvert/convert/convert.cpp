@@ -23,11 +23,38 @@ bool same_file(const std::string& input, const std::string& output) {
          (S_ISREG(in.st_mode) || S_ISBLK(in.st_mode));
 }
 
+bool is_terminal(const std::string& output) {
+  struct stat status {};
+  if (::stat(output.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) return false;
+  const UniqueFd fd(::open(output.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  return fd && ::isatty(fd.get()) == 1;
+}
+
 /// True for outputs that exist and take bytes in order: a FIFO, /dev/null.
 bool is_stream(const std::string& output) {
   struct stat status {};
   return ::stat(output.c_str(), &status) == 0 &&
          (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode));
+}
+
+std::string output_name(const ConvertRequest& request) {
+  return request.output == "-" ? "standard output" : request.output;
+}
+
+/// Refuses an output that cannot be written, before any work is done.
+void check_output(const ConvertRequest& request) {
+  if (same_file(request.input, request.output)) {
+    throw Error(ErrorKind::usage, output_name(request), std::nullopt, "is the input itself");
+  }
+  const bool terminal =
+      request.output == "-" ? ::isatty(STDOUT_FILENO) == 1 : is_terminal(request.output);
+  if (terminal) {
+    throw Error(ErrorKind::usage, output_name(request), std::nullopt,
+                "is a terminal; redirect it to a file or pipe");
+  }
+  if (request.output != "-" && !is_stream(request.output)) {
+    check_output_target(request.output, request.force);
+  }
 }
 
 void check_space(const OutputPlan& plan, const GuestImage& image, const OutputFile& file,
@@ -39,26 +66,18 @@ void check_space(const OutputPlan& plan, const GuestImage& image, const OutputFi
               "not enough room: " + human_size(needed) + " needed, " + human_size(free) + " free");
 }
 
-void write_stream(const OutputPlan& plan, const GuestImage& image, int fd, const std::string& name,
-                  Progress& progress) {
-  if (::isatty(fd) == 1) {
-    throw Error(ErrorKind::usage, name, std::nullopt,
-                "is a terminal; redirect it to a file or pipe");
-  }
-  StreamSink sink(fd, name);
-  execute(plan, image, sink, 1, progress);
-}
-
 void write_output(const OutputPlan& plan, const GuestImage& image, const ConvertRequest& request,
                   const ConvertContext& context) {
   if (request.output == "-") {
-    write_stream(plan, image, STDOUT_FILENO, "standard output", context.progress);
+    StreamSink sink(STDOUT_FILENO, output_name(request));
+    execute(plan, image, sink, 1, context.progress);
     return;
   }
   if (is_stream(request.output)) {
     const UniqueFd fd(::open(request.output.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
     if (!fd) throw io_error(request.output, std::nullopt, "open", errno);
-    write_stream(plan, image, fd.get(), request.output, context.progress);
+    StreamSink sink(fd.get(), request.output);
+    execute(plan, image, sink, 1, context.progress);
     return;
   }
   OutputFile file(request.output, request.force, context.temporaries);
@@ -71,12 +90,8 @@ void write_output(const OutputPlan& plan, const GuestImage& image, const Convert
 }  // namespace
 
 void convert(const ConvertRequest& request, const ConvertContext& context) {
-  if (same_file(request.input, request.output)) {
-    throw Error(ErrorKind::usage, request.output, std::nullopt, "is the input itself");
-  }
   const OutputFormat& writer = choose_output_format(context.writers, request.to, request.output);
-  if (request.output != "-" && !is_stream(request.output))
-    check_output_target(request.output, request.force);
+  check_output(request);
 
   const Input input = Input::open(request.input, request.read.salvage, context.diagnostics);
   const std::string& name = input.source()->name();
@@ -87,8 +102,8 @@ void convert(const ConvertRequest& request, const ConvertContext& context) {
     throw Error(ErrorKind::corrupt, name, std::nullopt, "holds no guest memory");
 
   const OutputPlan plan = writer.plan(image, request.write);
-  context.diagnostics.decision(
-      request.output, "output format " + std::string(writer.name) + ", " + human_size(plan.size));
+  context.diagnostics.decision(output_name(request), "output format " + std::string(writer.name) +
+                                                         ", " + human_size(plan.size));
   write_output(plan, image, request, context);
 }
 

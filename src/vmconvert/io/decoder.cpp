@@ -205,7 +205,6 @@ class LzopDecoder final : public SequentialReader {
     return load<T>(bytes, std::endian::big);
   }
   void read_header_bytes(std::span<std::byte> bytes) {
-    if (bytes.empty()) return;  // zlib takes a null pointer for "begin anew"
     if (bytes.empty()) return;  // a null pointer would reset zlib's sums
     input_.read(bytes);
     const auto* data = reinterpret_cast<const Bytef*>(bytes.data());

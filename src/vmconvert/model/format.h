@@ -24,8 +24,11 @@ struct ProbeWindow {
 struct ReadOptions {
   bool salvage = false;                   ///< drop what is damaged instead of refusing
   std::optional<std::uint64_t> below_4g;  ///< bytes of main RAM below the 32-bit PCI hole
-  /// Where a memory block lies that the input does not place: name -> gpa.
+  /// Where memory blocks lie that the input does not place: name -> gpa. Every name must be one of
+  /// the input's.
   std::map<std::string, GuestPhysAddr, std::less<>> block_addresses;
+  /// The same, from a container around the input; what is not there is ignored.
+  std::map<std::string, GuestPhysAddr, std::less<>> block_hints;
 };
 
 /// One input format.

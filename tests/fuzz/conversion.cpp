@@ -1,0 +1,67 @@
+#include "conversion.h"
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+
+#include "all_writers.h"
+#include "support/collecting_diagnostics.h"
+#include "support/image_bytes.h"
+#include "support/reading.h"
+
+namespace vmconvert::test {
+namespace {
+
+// Larger: more of the engine is run; smaller: more inputs are tried per second.
+constexpr std::uint64_t kLargestOutput = 256 << 10;
+
+void check_plan(const OutputPlan& plan) {
+  std::uint64_t at = 0;
+  for (const Part& part : plan.parts) {
+    if (part.at.value < at || part.size == 0) throw std::logic_error("parts of a plan overlap");
+    at = part.end().value;
+  }
+  if (plan.size < at) throw std::logic_error("a plan is smaller than its parts");
+}
+
+void write(const OutputFormat& format, const GuestImage& image) {
+  OutputPlan plan;
+  try {
+    plan = format.plan(image, {});
+  } catch (const Error&) {
+    return;  // a raw image may be too large
+  }
+  check_plan(plan);
+  if (data_bytes(plan, image) > plan.size) throw std::logic_error("more data than output");
+  if (plan.size > kLargestOutput) return;
+  if (executed(plan, image) != naive_output(plan, image)) {
+    throw std::logic_error("the copy engine and the runs disagree");
+  }
+}
+
+void read_and_write(const Format& format, std::shared_ptr<const ByteSource> source, bool salvage) {
+  CollectingDiagnostics diagnostics;
+  const Input input(std::move(source), salvage);
+  std::optional<GuestImage> image;
+  try {
+    image = format.read(input, {.salvage = salvage}, diagnostics);
+  } catch (const Error&) {
+    return;
+  }
+  if (!salvage && diagnostics.lost()) throw std::logic_error("a loss without salvage");
+  check_image(*image);
+  for (const OutputFormat& writer : all_writers()) write(writer, *image);
+}
+
+}  // namespace
+
+void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  const auto source = std::make_shared<MemorySource>("input", Bytes(bytes.begin(), bytes.end()));
+  const ProbeWindow window{bytes.first(std::min<std::size_t>(size, 64 * 1024)), size};
+  format.probe(window);
+  read_and_write(format, source, false);
+  read_and_write(format, source, true);
+}
+
+}  // namespace vmconvert::test
