@@ -115,7 +115,7 @@ def _plain_report(options: argparse.Namespace, save: Path, reference: Path, gues
     _warm(save)
     _warm(reference)
     copy = work / "copy"
-    rows = [_measure("cp --sparse=always (source is sparse)", ["cp", "--sparse=always", str(reference), str(copy)],
+    rows = [_measure("cp --sparse=always of the reference", ["cp", "--sparse=always", str(reference), str(copy)],
                      copy, options.rounds)]
     rows += [_vmconvert(options.vmconvert, save, name, work, options.rounds) for name in _FORMATS]
     if not options.no_volatility:
