@@ -1,7 +1,6 @@
-
 #include "support/failing_io.h"
 #include "support/image_bytes.h"
-#include "support/random_image.h"
+#include "support/qevm_builder.h"
 #include "support/test.h"
 
 namespace vmconvert {
@@ -31,15 +30,32 @@ struct Sample {
   OutputPlan plan;
 };
 
-Sample sample(unsigned seed) {
-  std::mt19937_64 random(seed);
-  Sample result{test::random_image(random, {.pages = 5000, .longest_run = 1000}), {}};
-  result.plan = test::random_plan(random, result.image);
+/// Three units of work in few and long runs: file content, strided or plain, and zeros.
+Sample sample() {
+  constexpr std::uint64_t kPages = 9000, kRunPages = 600;
+  RunListBuilder runs(4096);
+  for (std::uint64_t page = 0; page < kPages; page += kRunPages) {
+    const GuestRange guest = GuestRange::sized({page * 4096}, kRunPages * 4096);
+    const std::uint32_t stride = page % 1200 == 0 ? 4104 : 4096;
+    if (page % 1800 == 0) {
+      runs.add({guest, Filled{std::byte{0}}});
+    } else {
+      runs.add({guest, InFile{.source = 0, .stride = stride, .at = {page}}});
+    }
+  }
+  Sample result;
+  result.image.sources.push_back(
+      std::make_shared<MemorySource>("source", test::page_of(1, kRunPages * 4104 + kPages)));
+  result.image.runs = runs.finish();
+  PlanBuilder plan;
+  plan.literal(test::Bytes(100, std::byte{0x11}));
+  plan.guest(GuestRange::sized({0}, kPages * 4096));
+  result.plan = std::move(plan).finish();
   return result;
 }
 
 TEST_CASE("copy engine: each failing read ends with its error") {
-  const Sample good = sample(1);
+  const Sample good = sample();
   const test::Bytes expected = test::naive_output(good.plan, good.image);
   for (const unsigned threads : {1U, 3U}) {
     const std::uint64_t tries = fail_until_success([&](std::uint64_t n) {
@@ -60,7 +76,7 @@ TEST_CASE("copy engine: each failing read ends with its error") {
 }
 
 TEST_CASE("copy engine: each failing write ends with its error") {
-  const Sample good = sample(2);
+  const Sample good = sample();
   const test::Bytes expected = test::naive_output(good.plan, good.image);
   for (const unsigned threads : {1U, 3U}) {
     const std::uint64_t tries = fail_until_success([&](std::uint64_t n) {
@@ -76,7 +92,7 @@ TEST_CASE("copy engine: each failing write ends with its error") {
 }
 
 TEST_CASE("copy engine: the first error is the one that is told") {
-  const Sample good = sample(3);
+  const Sample good = sample();
   MemorySink memory;
   ThrowingSink sink(memory, 1);
   CountingProgress progress;

@@ -22,7 +22,11 @@ constexpr bool kMeasured = false;
 #else
 constexpr bool kMeasured = true;
 #endif
+#if defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t kRam = 16 * kGiB;  // ten times as slow
+#else
 constexpr std::uint64_t kRam = 64 * kGiB;
+#endif
 constexpr std::uint64_t kMostMemory = 256 * kMiB;
 
 // A page of content, then zero pages.

@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-// The layout that all of crash, drgn, libkdumpfile, makedumpfile, gdb and Volatility 3 accept; why
+// The layout that suits crash, drgn, libkdumpfile, makedumpfile, gdb and Volatility 3 alike; why
 // each line is as it is: docs/writers/elf.md.
 constexpr std::uint64_t kDataAlignment = 4096;
 
@@ -75,7 +75,7 @@ constexpr std::array kSuffixes{".elf"sv, ".core"sv, ".vmcore"sv, ".dump"sv};
 
 constinit const OutputFormat kElf{
     .name = "elf",
-    .summary = "ELF64 vmcore for crash, drgn, libkdumpfile, gdb, Volatility 3",
+    .summary = "ELF64 vmcore for crash, libkdumpfile, gdb, Volatility 3",
     .suffixes = kSuffixes,
     .plan = plan_elf,
 };
