@@ -127,6 +127,14 @@ TEST_CASE("refused: block lists that are impossible") {
                 {kCorrupt, "RAM block length 0xfff is not a multiple of the page size"});
 }
 
+TEST_CASE("refused: more blocks than any guest has") {
+  std::vector<BlockEntry> blocks;
+  for (int i = 0; i < 65'537; ++i) blocks.push_back({"block " + std::to_string(i), 4096, {}});
+  const ReadResult result = read_bytes(start_of(RamPayload().blocks(blocks)).bytes());
+  CHECK(result.kind == kCorrupt);
+  CHECK(result.error.ends_with("RAM block list has too many blocks"));
+}
+
 TEST_CASE("refused: a shared block at an odd address") {
   QevmBuilder stream = pc().capabilities({"x-ignore-shared"});
   const std::uint64_t at = stream.size() + 17 + 8 + 7 + 8;

@@ -12,7 +12,12 @@ constexpr std::uint32_t kPage = 4096;
 
 /// Random content with zero stretches of many sizes in it.
 Bytes source_content(std::mt19937_64& random, std::size_t size) {
-  Bytes bytes = page_of(random() % 1000, size);
+  const Bytes tile = page_of(random() % 1000, 65'537);  // a prime: no two pages are alike
+  Bytes bytes(size);
+  for (std::size_t at = 0; at < size; at += tile.size()) {
+    std::copy_n(tile.begin(), std::min(tile.size(), size - at),
+                bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  }
   for (std::size_t at = 0; at < size;) {
     const std::size_t n = std::min<std::size_t>(size - at, random() % 40'000);
     if (random() % 3 == 0) {
@@ -73,13 +78,10 @@ OutputPlan random_plan(std::mt19937_64& random, const GuestImage& image) {
         plan.literal(page_of(random() % 100, random() % 10'000));
     }
     plan.guest(extent);
-    // A part of whole pages again: strided runs are copied by pages.
-    const std::uint64_t pages = extent.size() / kPage;
-    const std::uint64_t first = random() % pages;
-    const std::uint64_t count = 1 + random() % (pages - first);
-    if (random() % 4 == 0) {
-      plan.guest(GuestRange::sized(extent.begin() + first * kPage, count * kPage));
-    }
+    // Any part of it again, pages cut wherever.
+    const std::uint64_t first = random() % extent.size();
+    const std::uint64_t count = 1 + random() % (extent.size() - first);
+    if (random() % 4 == 0) plan.guest(GuestRange::sized(extent.begin() + first, count));
   }
   if (random() % 2 == 0) plan.advance_to(plan.position() + random() % 10'000);
   return std::move(plan).finish();

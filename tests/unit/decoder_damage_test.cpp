@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "support/collecting_diagnostics.h"
 #include "support/compress.h"
@@ -23,7 +24,7 @@ bool is_prefix(const Bytes& part, const Bytes& whole) {
 }
 
 TEST_CASE("decoders: a stream that ends early is an error wherever it ends") {
-  const Bytes plain = mixed_content(6'000);
+  const Bytes plain = mixed_content(2'500);
   for (const Codec codec : all_codecs()) {
     CAPTURE(codec_name(codec));
     const Bytes packed = compress(codec, plain);
@@ -61,13 +62,12 @@ TEST_CASE("decoders: damage never passes for content") {
     const Bytes packed = compress(codec, plain);
     for (std::size_t at = 0; at < packed.size(); ++at) {
       CAPTURE(at);
-      for (const unsigned pattern : {0x01U, 0x80U, 0xffU}) {
-        Bytes damaged = packed;
-        damaged[at] ^= static_cast<std::byte>(pattern);
-        const Decoded decoded = decode(codec, damaged);
-        // Some header fields, such as a time, mean nothing for the content.
-        if (decoded.error.empty()) REQUIRE(decoded.bytes == plain);
-      }
+      constexpr std::array<unsigned, 3> kPatterns{0x01, 0x80, 0xff};
+      Bytes damaged = packed;
+      damaged[at] ^= static_cast<std::byte>(kPatterns[at % kPatterns.size()]);
+      const Decoded decoded = decode(codec, damaged);
+      // Some header fields, such as a time, mean nothing for the content.
+      if (decoded.error.empty()) REQUIRE(decoded.bytes == plain);
     }
   }
 }

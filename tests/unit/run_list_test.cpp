@@ -128,6 +128,25 @@ TEST_CASE("run list: for_each_in cuts at the borders asked for") {
   CHECK(seen.empty());
 }
 
+TEST_CASE("run list: for_each_in cuts a strided run at any byte into whole pages and pieces") {
+  const std::uint32_t stride = 4104;
+  const RunList list = list_of({file_run(1, 4, 8, stride)});
+  std::vector<Run> seen;
+  list.for_each_in(guest_range(kPage + 100, 4 * kPage + 200),
+                   [&](const Run& run) { seen.push_back(run); });
+  const auto piece = [](std::uint64_t begin, std::uint64_t end, std::uint64_t at,
+                        std::uint32_t step) {
+    return Run{guest_range(begin, end), InFile{.source = 0, .stride = step, .at = {at}}};
+  };
+  CHECK(seen == std::vector{piece(kPage + 100, 2 * kPage, 8 + 100, kPage),
+                            piece(2 * kPage, 4 * kPage, 8 + stride, stride),
+                            piece(4 * kPage, 4 * kPage + 200, 8 + 3 * stride, kPage)});
+  seen.clear();
+  list.for_each_in(guest_range(2 * kPage + 5, 2 * kPage + 6),
+                   [&](const Run& run) { seen.push_back(run); });
+  CHECK(seen == std::vector{piece(2 * kPage + 5, 2 * kPage + 6, 8 + stride + 5, kPage)});
+}
+
 TEST_CASE("run list: runs smaller than a page are kept to the byte") {
   const auto plain = [](std::uint64_t begin, std::uint64_t end, std::uint64_t at) {
     return Run{guest_range(begin, end), InFile{.source = 0, .stride = kPage, .at = {at}}};
