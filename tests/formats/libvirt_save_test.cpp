@@ -48,9 +48,10 @@ TEST_CASE("libvirt: cookie and padding in front of the stream do not matter") {
 }
 
 TEST_CASE("libvirt: every compression format is unpacked") {
-  const std::pair<std::uint32_t, Codec> formats[] = {
-      {1, Codec::gzip}, {2, Codec::bzip2}, {3, Codec::xz}, {4, Codec::lzop}, {5, Codec::zstd}};
-  for (const auto& [number, codec] : formats) {
+  constexpr Codec kByNumber[] = {Codec::gzip, Codec::bzip2, Codec::xz, Codec::lzop, Codec::zstd};
+  std::uint32_t number = 0;
+  for (const Codec codec : kByNumber) {
+    ++number;
     CAPTURE(number);
     const ReadResult result =
         read_bytes(LibvirtSave{.format = number, .stream = compress(codec, stream())}.bytes());

@@ -75,7 +75,8 @@ void append(std::vector<std::byte>& bytes, const T& record) {
   bytes.insert(bytes.end(), first, first + sizeof(T));
 }
 
-inline constexpr std::uint16_t kEmX86_64 = 62;
+inline constexpr std::uint16_t kEm386 = 3, kEmPpc64 = 21, kEmS390 = 22, kEmX86_64 = 62,
+                               kEmAarch64 = 183, kEmRiscv = 243;
 inline constexpr std::uint32_t kPtLoad = 1, kPtNote = 4;
 inline constexpr std::uint32_t kPfRwx = 7;
 inline constexpr std::uint16_t kPnXnum = 0xffff;

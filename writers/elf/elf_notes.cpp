@@ -102,6 +102,11 @@ QemuCpuState qemu_state(const X86Registers& r) {
 
 std::vector<std::byte> make_notes(const GuestImage& image) {
   std::vector<std::byte> notes;
+  for (const Note& note : image.notes) {
+    append_note(notes, note.name + '\0', note.type,
+                {reinterpret_cast<const char*>(note.desc.data()), note.desc.size()});
+  }
+  if (!notes.empty()) return notes;
   for (std::uint32_t i = 0; i < image.vcpus.size(); ++i) {
     append_note(notes, "CORE\0"sv, kNtPrstatus, bytes_of(prstatus(image.vcpus[i], i)));
   }

@@ -18,8 +18,18 @@ constexpr std::uint64_t kDataAlignment = 4096;
 
 std::uint16_t machine_of(Arch arch) {
   switch (arch) {
+    case Arch::i386:
+      return kEm386;
     case Arch::x86_64:
       return kEmX86_64;
+    case Arch::aarch64:
+      return kEmAarch64;
+    case Arch::s390x:
+      return kEmS390;
+    case Arch::ppc64:
+      return kEmPpc64;
+    case Arch::riscv64:
+      return kEmRiscv;
   }
   return 0;
 }

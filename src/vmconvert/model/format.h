@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmconvert/base/diagnostics.h"
 #include "vmconvert/io/input.h"
@@ -29,6 +30,8 @@ struct ReadOptions {
   std::map<std::string, GuestPhysAddr, std::less<>> block_addresses;
   /// The same, from a container around the input; what is not there is ignored.
   std::map<std::string, GuestPhysAddr, std::less<>> block_hints;
+  std::string snapshot;  ///< id or name of the one to read, of an input that holds several
+  bool screen = false;   ///< render what the display showed
 };
 
 /// One input format.
@@ -38,6 +41,9 @@ struct Format {
   Match (*probe)(const ProbeWindow& window) noexcept;
   /// @throws Error(corrupt, unsupported) if the input is of this format and cannot be converted
   GuestImage (*read)(const Input& input, const ReadOptions& options, Diagnostics& diagnostics);
+  /// The saved states of an input that can hold several; nullptr if inputs of this format cannot.
+  /// @throws Error(corrupt, unsupported)
+  std::vector<Snapshot> (*snapshots)(const Input& input) = nullptr;
 };
 
 }  // namespace vmconvert

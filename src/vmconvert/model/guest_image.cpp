@@ -28,6 +28,24 @@ void read_run(const GuestImage& image, const Run& run, std::span<std::byte> out)
 
 }  // namespace
 
+std::string_view arch_name(Arch arch) {
+  switch (arch) {
+    case Arch::i386:
+      return "i386";
+    case Arch::x86_64:
+      return "x86_64";
+    case Arch::aarch64:
+      return "aarch64";
+    case Arch::s390x:
+      return "s390x";
+    case Arch::ppc64:
+      return "ppc64";
+    case Arch::riscv64:
+      return "riscv64";
+  }
+  return "";
+}
+
 bool read_guest(const GuestImage& image, GuestPhysAddr at, std::span<std::byte> out) {
   const auto range = GuestRange::try_sized(at, out.size());
   if (!range) return false;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -10,12 +12,23 @@
 
 #include "vmconvert/base/address.h"
 #include "vmconvert/io/byte_source.h"
+#include "vmconvert/model/metadata.h"
 #include "vmconvert/model/run_list.h"
 #include "vmconvert/model/vcpu.h"
 
 namespace vmconvert {
 
-enum class Arch { x86_64 };
+enum class Arch { i386, x86_64, aarch64, s390x, ppc64, riscv64 };
+
+/// "x86_64", as uname -m has it.
+std::string_view arch_name(Arch arch);
+
+/// A note of an input that is a vmcore itself, kept as it is.
+struct Note {
+  std::string name;  ///< without the NUL that ends it
+  std::uint32_t type = 0;
+  std::vector<std::byte> desc;  ///< in the guest's byte order
+};
 
 /// A fact about the guest's kernel, with where it came from: whoever reads a vmcore must be able to
 /// tell knowledge from a guess.
@@ -27,11 +40,17 @@ struct Vmcoreinfo {
 /// A saved virtual machine, whatever it was saved by. Holds views of the sources, never the memory.
 struct GuestImage {
   Arch arch = Arch::x86_64;
+  std::endian byte_order = std::endian::little;  ///< of the guest
   std::vector<std::shared_ptr<const ByteSource>> sources;
   RunList runs{4096};
   std::optional<Vmcoreinfo> vmcoreinfo;
   /// In vCPU order; empty if the input has none that could be read.
   std::vector<X86Registers> vcpus;
+  /// If not empty, what a vmcore holds instead of notes made from `vcpus` and `vmcoreinfo`.
+  std::vector<Note> notes;
+  Metadata metadata;
+  std::vector<Attachment> attachments;
+  std::optional<Screen> screen;  ///< only if ReadOptions::screen asked for it, and there was one
 };
 
 /// Reads guest memory, for a reader that needs what the guest holds.
