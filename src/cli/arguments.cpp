@@ -21,6 +21,18 @@ constexpr const char* kFooter =
     "Exit codes: 0 done; 1 failed, nothing left behind; 2 usage; 3 done, but\n"
     "--salvage lost something.";
 
+// Names of subcommands. A file of that name is reached as ./NAME.
+constexpr const char* kExtract = "extract";
+constexpr const char* kFormats = "formats";
+
+constexpr const char* kExtractFooter =
+    "Example:\n"
+    "  vmconvert extract guest.qevm --screenshot screen.png\n"
+    "\n"
+    "OUTPUT may be -, standard output. Files appear whole or not at all.\n"
+    "Exit codes: 0 done; 1 failed, nothing left behind; 2 usage; 3 done, but\n"
+    "--salvage lost something.";
+
 unsigned default_threads() { return std::clamp(std::thread::hardware_concurrency(), 1U, 8U); }
 
 constexpr std::uint64_t kBlockAlignment = 64 * 1024;  // the largest target page of QEMU
@@ -29,8 +41,13 @@ constexpr std::uint64_t kBlockAlignment = 64 * 1024;  // the largest target page
 class HelpFormatter final : public CLI::Formatter {
  public:
   HelpFormatter() { column_width(28); }
-  std::string make_usage(const CLI::App*, std::string) const override {
-    return "Usage: vmconvert INPUT -o OUTPUT [OPTIONS]\n       vmconvert formats\n";
+  std::string make_usage(const CLI::App* app, std::string) const override {
+    const std::string& name = app->get_name();
+    if (name == kExtract) return "Usage: vmconvert extract INPUT --screenshot OUTPUT [OPTIONS]\n";
+    if (name == kFormats) return "Usage: vmconvert formats\n";
+    return "Usage: vmconvert INPUT -o OUTPUT [OPTIONS]\n"
+           "       vmconvert extract INPUT --screenshot OUTPUT [OPTIONS]\n"
+           "       vmconvert formats\n";
   }
   std::string make_help(const CLI::App* app, std::string name,
                         CLI::AppFormatMode mode) const override {
@@ -78,8 +95,10 @@ void add_block(const std::string& text, ReadOptions& read) {
   read.block_addresses.insert_or_assign(text.substr(0, equals), GuestPhysAddr{*address});
 }
 
+/// INPUT and how it is read, for every command that reads one.
 void add_input_options(CLI::App& app, Options& options) {
   ConvertRequest& request = options.request;
+  app.add_option("INPUT", request.input, "Saved machine; - is standard input")->option_text(" ");
   app.add_option("--from", request.from, "Input format [told by content]")
       ->option_text("NAME")
       ->group("Input");
@@ -104,6 +123,10 @@ void add_input_options(CLI::App& app, Options& options) {
       ->group("Input");
 }
 
+void add_force(CLI::App& app, Options& options) {
+  app.add_flag("-f,--force", options.request.force, "Replace an existing output")->group("Output");
+}
+
 void add_output_options(CLI::App& app, Options& options) {
   ConvertRequest& request = options.request;
   app.add_option("-o,--output", request.output, "File to write; - is standard output")
@@ -112,7 +135,7 @@ void add_output_options(CLI::App& app, Options& options) {
   app.add_option("--to", request.to, "Output format: elf, raw, lime [by suffix]")
       ->option_text("NAME")
       ->group("Output");
-  app.add_flag("-f,--force", request.force, "Replace an existing output")->group("Output");
+  add_force(app, options);
   app.add_flag_callback(
          "--no-sparse", [&] { request.sparse = false; }, "Write zeros instead of leaving holes")
       ->group("Output");
@@ -144,10 +167,54 @@ void add_message_options(CLI::App& app, Options& options) {
          },
          "Decisions (-v) and details (-vv)")
       ->group("Messages");
+}
+
+void add_progress(CLI::App& app, Options& options) {
   app.add_option("--progress", options.progress, "auto, never, always [auto]")
       ->option_text("WHEN")
       ->check(CLI::IsMember({"auto", "never", "always"}))
       ->group("Messages");
+}
+
+CLI::App& add_command(CLI::App& app, const char* name, const char* summary, Command command,
+                      Options& options) {
+  CLI::App& added = *app.add_subcommand(name, summary);
+  added.footer("");
+  added.set_help_flag("-h,--help", "Show this text")->group("Messages");
+  added.parse_complete_callback([&options, command] { options.command = command; });
+  return added;
+}
+
+void add_extract(CLI::App& app, Options& options) {
+  CLI::App& extract =
+      add_command(app, kExtract, "Write what is embedded in the input", Command::extract, options);
+  add_input_options(extract, options);
+  extract.add_option("--screenshot", options.screenshot, "What the display showed, as PNG")
+      ->option_text("OUTPUT")
+      ->group("Output");
+  add_force(extract, options);
+  extract.footer(kExtractFooter);
+  add_message_options(extract, options);
+}
+
+/// What CLI11 cannot express. @throws CLI::ParseError
+void check_arguments(const CLI::App& app, const Options& options) {
+  const ConvertRequest& request = options.request;
+  if (const auto commands = app.get_subcommands(); !commands.empty()) {
+    // Options of the program itself: those before the command.
+    for (const CLI::Option* option : app.get_options()) {
+      if (option->count() == 0) continue;
+      const std::string& name = commands.front()->get_name();
+      throw CLI::ValidationError(
+          name, name == kFormats ? "takes no other arguments" : "comes before all other arguments");
+    }
+  }
+  if (options.command == Command::formats) return;
+  if (request.input.empty()) throw CLI::RequiredError("INPUT");
+  if (options.command == Command::convert && request.output.empty())
+    throw CLI::RequiredError("-o OUTPUT");
+  if (options.command == Command::extract && options.screenshot.empty())
+    throw CLI::RequiredError("--screenshot OUTPUT");
 }
 
 }  // namespace
@@ -160,22 +227,16 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
   app.set_help_flag("-h,--help", "Show this text")->group("Messages");
   app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION, "Show the version")
       ->group("Messages");
-  app.add_option("INPUT", options.request.input, "Saved machine; - is standard input")
-      ->option_text(" ");
   add_input_options(app, options);
   add_output_options(app, options);
   add_message_options(app, options);
-  CLI::App* formats = app.add_subcommand("formats", "List input and output formats");
+  add_progress(app, options);
+  add_extract(app, options);
+  add_command(app, kFormats, "List input and output formats", Command::formats, options);
+  app.require_subcommand(0, 1);
   try {
     app.parse(argc, argv);
-    options.list_formats = formats->parsed();
-    if (options.list_formats) {
-      if (!options.request.input.empty())
-        throw CLI::ValidationError("formats", "takes no other arguments");
-    } else {
-      if (options.request.input.empty()) throw CLI::RequiredError("INPUT");
-      if (options.request.output.empty()) throw CLI::RequiredError("-o OUTPUT");
-    }
+    check_arguments(app, options);
   } catch (const CLI::Success& success) {
     return app.exit(success);  // --help and --version
   } catch (const CLI::ParseError& error) {

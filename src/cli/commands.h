@@ -9,12 +9,16 @@ namespace vmconvert::cli {
 /// Exit codes, as documented.
 inline constexpr int kDone = 0, kFailed = 1, kUsage = 2, kLost = 3;
 
+/// What the program is asked to do.
+enum class Command { convert, formats, extract };
+
 /// What the command line said.
 struct Options {
-  ConvertRequest request;
+  Command command = Command::convert;
+  ConvertRequest request;  ///< of the other commands the input side and `force`
   std::string progress = "auto";
   int verbosity = 0;
-  bool list_formats = false;
+  std::string screenshot;  ///< extract: where the picture goes; empty: nowhere
 };
 
 /// Parses the arguments. @returns an exit code if there is nothing left to do (help, version, a
@@ -23,6 +27,9 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options);
 
 /// vmconvert INPUT -o OUTPUT. @throws Error
 int run_convert(const Options& options);
+
+/// vmconvert extract INPUT. @throws Error
+int run_extract(const Options& options);
 
 /// vmconvert formats
 int run_formats();

@@ -35,13 +35,26 @@ void finish_standard_output() {
   throw io_error("standard output", std::nullopt, "write", errno);
 }
 
+int run_command(const cli::Options& options) {
+  switch (options.command) {
+    case cli::Command::convert:
+      return cli::run_convert(options);
+    case cli::Command::extract:
+      return cli::run_extract(options);
+    case cli::Command::formats:
+      return cli::run_formats();
+  }
+  return cli::kFailed;
+}
+
 int run(int argc, char** argv) {
   cli::Options options;
   const auto parsed = cli::parse_arguments(argc, argv, options);
-  const int code = parsed                 ? *parsed
-                   : options.list_formats ? cli::run_formats()
-                                          : cli::run_convert(options);
-  if (parsed || options.list_formats || options.request.output == "-") finish_standard_output();
+  const int code = parsed ? *parsed : run_command(options);
+  // A conversion into a file has nothing to do with standard output, whatever that is.
+  const bool to_file =
+      !parsed && options.command == cli::Command::convert && options.request.output != "-";
+  if (!to_file) finish_standard_output();
   return code;
 }
 

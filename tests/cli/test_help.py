@@ -4,6 +4,7 @@ import re
 
 from harness import DONE, FAILED, SOURCE, USAGE, Case, main
 
+COMMANDS = ("extract", "formats")
 SEE = " (see: vmconvert --help)"
 
 
@@ -18,14 +19,22 @@ class Help(Case):
             self.assertIn(b"Usage:", self.run_tool(*args).out)
 
     def test_no_line_is_wider_than_79_columns(self):
-        for args in (["--help"], ["formats", "--help"]):
+        for args in (["--help"], *([command, "--help"] for command in COMMANDS)):
             for line in self.convert(*args).out.decode().splitlines():
                 self.assertLessEqual(len(line), 79, line)
 
     def test_help_shows_no_internals(self):
-        text = self.convert("--help").out.decode()
-        self.assertNotRegex(text, r"\{false\}|\{true\}|TEXT|UINT|REQUIRED|:INT")
-        self.assertNotIn("\n\n\n", text)
+        for args in (["--help"], *([command, "--help"] for command in COMMANDS)):
+            text = self.convert(*args).out.decode()
+            self.assertNotRegex(text, r"\{false\}|\{true\}|TEXT|UINT|REQUIRED|:INT")
+            self.assertNotIn("\n\n\n", text)
+
+    def test_help_of_a_command_tells_of_that_command(self):
+        whole = self.convert("--help").out.decode()
+        for command in COMMANDS:
+            usage = re.search(r"(?m)^Usage: (.*)$", self.convert(command, "--help").out.decode())
+            self.assertTrue(usage[1].startswith(f"vmconvert {command}"), usage[1])
+            self.assertIn(f"       {usage[1]}\n", whole)
 
     def test_version_is_that_of_the_project(self):
         version = re.search(r"project\(vmconvert VERSION ([\d.]+)", (SOURCE / "CMakeLists.txt").read_text())
@@ -83,6 +92,18 @@ class WrongCommandLines(Case):
         self.refuse_usage('unexpected argument "in.qevm"', "formats", "in.qevm")
         for args in (["in.qevm", "formats"], ["in.qevm", "-o", "out.raw", "formats"]):
             self.refuse_usage("formats: takes no other arguments", *args)
+
+    def test_a_command_comes_first(self):
+        for args in (["in.qevm", "extract", "in.qevm"], ["-v", "extract", "in.qevm", "--screenshot", "a"]):
+            self.refuse_usage("extract: comes before all other arguments", *args)
+
+    def test_extract_without_its_arguments(self):
+        self.refuse_usage("INPUT is required", "extract")
+        self.refuse_usage("INPUT is required", "extract", "--screenshot", "a.png")
+        self.refuse_usage("--screenshot OUTPUT is required", "extract", "in.qevm")
+        self.refuse_usage("--screenshot needs a value", "extract", "in.qevm", "--screenshot")
+        self.refuse_usage('unexpected argument "-o"', "extract", "in.qevm", "-o", "out.raw")
+        self.refuse_usage('unexpected argument "formats"', "extract", "in.qevm", "formats")
 
     def test_unknown_formats(self):
         self.refuse(
