@@ -79,7 +79,7 @@ std::optional<X86Registers> read_vcpu(const DeviceSection& section, const ByteSo
 
 }  // namespace
 
-std::vector<X86Registers> read_x86_vcpus(const QevmStream& stream, const ByteSource& source,
+std::vector<Vcpu> read_x86_vcpus(const QevmStream& stream, const ByteSource& source,
                                          Diagnostics& diagnostics) {
   std::vector<const DeviceSection*> sections;
   for (const DeviceSection& section : stream.sections) {
@@ -88,7 +88,7 @@ std::vector<X86Registers> read_x86_vcpus(const QevmStream& stream, const ByteSou
   std::sort(sections.begin(), sections.end(), [](const DeviceSection* a, const DeviceSection* b) {
     return a->instance_id < b->instance_id;
   });
-  std::vector<X86Registers> vcpus;
+  std::vector<Vcpu> vcpus;
   for (const DeviceSection* section : sections) {
     const auto vcpu = read_vcpu(*section, source);
     if (!vcpu) {

@@ -63,14 +63,14 @@ TEST_CASE("vcpus: every register comes from its place in the order of vCPU numbe
       read_with({{.seed = 0}, {.seed = 1}, {.seed = 2, .a20_mask = 0xffefffff}});
   REQUIRE(result.error == "");
   REQUIRE(result.image->vcpus.size() == 3);
-  for (std::uint64_t i = 0; i < 3; ++i) CHECK(result.image->vcpus[i] == expected(i));
+  for (std::uint64_t i = 0; i < 3; ++i) CHECK(result.image->vcpus[i] == Vcpu{expected(i)});
   CHECK(result.has_decision("registers of 3 vCPUs"));
 }
 
 TEST_CASE("vcpus: version 11 has the same registers") {
   const ReadResult result = read_with({{.seed = 4}}, {.version = 11});
   REQUIRE(result.image->vcpus.size() == 1);
-  CHECK(result.image->vcpus[0] == expected(4));
+  CHECK(result.image->vcpus[0] == Vcpu{expected(4)});
 }
 
 TEST_CASE("vcpus: state of an unknown layout gives no registers and a warning") {

@@ -1,6 +1,7 @@
 #include "elf/elf_notes.h"
 
 #include <string_view>
+#include <variant>
 
 #include "elf/elf_format.h"
 #include "vmconvert/base/packed.h"
@@ -108,10 +109,14 @@ std::vector<std::byte> make_notes(const GuestImage& image) {
   }
   if (!notes.empty()) return notes;
   for (std::uint32_t i = 0; i < image.vcpus.size(); ++i) {
-    append_note(notes, "CORE\0"sv, kNtPrstatus, bytes_of(prstatus(image.vcpus[i], i)));
+    if (const auto* x86 = std::get_if<X86Registers>(&image.vcpus[i])) {
+      append_note(notes, "CORE\0"sv, kNtPrstatus, bytes_of(prstatus(*x86, i)));
+    }
   }
-  for (const X86Registers& vcpu : image.vcpus) {
-    append_note(notes, "QEMU\0"sv, 0, bytes_of(qemu_state(vcpu)));
+  for (const Vcpu& vcpu : image.vcpus) {
+    if (const auto* x86 = std::get_if<X86Registers>(&vcpu)) {
+      append_note(notes, "QEMU\0"sv, 0, bytes_of(qemu_state(*x86)));
+    }
   }
   if (image.vmcoreinfo) append_note(notes, "VMCOREINFO\0"sv, 0, image.vmcoreinfo->text);
   return notes;

@@ -45,7 +45,7 @@ struct GuestImage {
   RunList runs{4096};
   std::optional<Vmcoreinfo> vmcoreinfo;
   /// In vCPU order; empty if the input has none that could be read.
-  std::vector<X86Registers> vcpus;
+  std::vector<Vcpu> vcpus;
   /// If not empty, what a vmcore holds instead of notes made from `vcpus` and `vmcoreinfo`.
   std::vector<Note> notes;
   Metadata metadata;
