@@ -405,6 +405,17 @@ class StreamParser {
     // A background snapshot has no END for RAM; reaching the end mark means nothing is missing.
     stream_.ram_complete = true;
     if (!ram_) cursor_.fail("stream", "ends without a \"ram\" section");
+    note_description();
+  }
+
+  /// Whatever else follows the end, padding for one, is not of the stream.
+  void note_description() {
+    std::array<std::byte, 6> head{};  // mark, be32 length, '{'
+    if (!cursor_.peek_bytes(head) || head[0] != std::byte{byte_of(Element::vmdescription)}) return;
+    cursor_.read<std::uint8_t>("description mark");
+    const auto size = cursor_.read<std::uint32_t>("description length");
+    if (size <= kLargestDescription && size <= cursor_.remaining())
+      stream_.description = cursor_.take(size, "description");
   }
 
   const ByteSource& source_;

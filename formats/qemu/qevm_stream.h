@@ -30,6 +30,8 @@ struct QevmStream {
   std::vector<DeviceSection> sections;
   /// Every RAM record of the save was seen: a page without one is zero.
   bool ram_complete = false;
+  /// The JSON that describes the device sections, if it follows the end.
+  std::optional<FileRange> description;
 
   /// The first section of this name, or whose device path ends in "/name"; nullptr if there is
   /// none.

@@ -15,27 +15,6 @@ using nlohmann::json;
 
 constexpr int kDeepest = 64;  // a PC's description reaches about 12
 
-/// True if brackets nest at most kDeepest levels. Asked before the parser is, whose own callback
-/// for this takes time quadratic in the number of devices.
-bool is_shallow(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kDeepest) return false;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return true;
-}
-
 std::uint64_t number(const json& object, const char* key, std::uint64_t otherwise) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>()
@@ -76,8 +55,27 @@ std::uint64_t payload_size(const json& state) {
 
 }  // namespace
 
+bool is_shallow_json(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDeepest) return false;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return true;
+}
+
 std::optional<std::vector<DescribedSection>> parse_vmdescription(std::string_view json_text) {
-  if (!is_shallow(json_text)) return std::nullopt;
+  if (!is_shallow_json(json_text)) return std::nullopt;
   const json root = json::parse(json_text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object()) return std::nullopt;
   const auto devices = root.find("devices");
