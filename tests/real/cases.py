@@ -10,8 +10,9 @@ from typing import Callable
 
 import consumers
 import conversions
+import snapshot_checks
 from context import Context
-from lab import libvirt
+from lab import libvirt, snapshots
 from lab.capture import LIVE, STOPPED, capture
 from lab.guest import FIRMWARE, RESET, Machine
 
@@ -163,6 +164,25 @@ _LIBVIRT = [
     Case("libvirt-managedsave", libvirt.capture_managed_save, label=LONG),
 ]
 
+
+def _snapshots(name: str, machine: Machine, *images: snapshots.Image, label: str = REAL) -> Case:
+    return Case(name, partial(snapshots.capture, machine, images),
+                partial(snapshot_checks.check_images, images=images), label)
+
+
+def _small_firmware(qemu: int, machine_type: str) -> Machine:
+    return Machine(type=machine_type, qemu=qemu, memory=64, state=FIRMWARE, vmcoreinfo=False,
+                   blobs=((32 << 20, 4),))
+
+
+_QCOW2 = [
+    _snapshots("qcow2-layouts", _small_firmware(7, "pc"), *snapshots.LAYOUTS),
+    _snapshots("qcow2-layouts-qemu10", _small_firmware(10, "pc-q35-10.0"), *snapshots.LAYOUTS,
+               label=LONG),
+    _snapshots("qcow2-linux", Machine(), snapshots.PLAIN, label=LONG),
+    _snapshots("qcow2-linux-qemu10", _Q10, snapshots.PLAIN),
+]
+
 _GUEST_1G = Machine(memory=1024)
 _CONSUMERS = [
     _case("notes", Machine(cpus=3), check=conversions.check_notes),
@@ -177,4 +197,4 @@ _CONSUMERS = [
 ]
 
 CASES = {case.name: case for case in
-         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_CONSUMERS)}
+         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_CONSUMERS)}
