@@ -57,7 +57,9 @@ class StateSource final : public ByteSource {
       const Piece piece = mapping_.piece_at(offset, memo);
       const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(piece.size, out.size()));
       if (piece.kind == Piece::Kind::stored) {
-        if (pending.empty() || pending_at + pending.size() != piece.host) {
+        const bool continues = !pending.empty() && pending.data() + pending.size() == out.data() &&
+                               pending_at + pending.size() == piece.host;
+        if (!continues) {
           flush();
           pending_at = piece.host;
           pending = out.first(size);
