@@ -8,6 +8,7 @@
 #include "support/device_payloads.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
+#include "support/qcow2_builder.h"
 #include "support/scratch_folder.h"
 
 namespace vmconvert::test {
@@ -153,6 +154,40 @@ void add_libvirt(const Corpus& corpus) {
   }
 }
 
+void add_qcow2(const Corpus& corpus) {
+  QevmBuilder stream = pc().ram_start({{"pc.ram", 8192, {}}});
+  const Bytes page = ByteWriter().counted_text("pc.ram").append(soft_page(0)).bytes();
+  stream.ram_part(RamPayload().raw(0x08, page).raw(4096 + 0x28, Bytes(4096)).eos()).ram_end().eos();
+  const Bytes zeros = pc().ram_start({{"pc.ram", 8192, {}}}).ram_end().eos().bytes();
+  Qcow2Image image{.disk_size = 512};
+  image.snapshots.push_back({.state = stream.bytes()});
+  corpus.add("plain", image.bytes());
+  image.version = 2;
+  image.reversed = true;
+  corpus.add("version-2", image.bytes());
+  image.version = 3;
+  image.kept = [](std::uint64_t i) { return i > 9 && i < 16 ? Kept::hole : Kept::packed; };
+  corpus.add("zlib", image.bytes());
+  image.zstd = true;
+  image.kept = [](std::uint64_t i) { return i > 9 && i < 16 ? Kept::zero : Kept::packed; };
+  corpus.add("zstd", image.bytes());
+  const Qcow2State first{.state = zeros, .disk_size = 40'000};
+  const Qcow2State disk{.id = "2", .name = "disk", .extra_size = 16};
+  const Qcow2State last{.id = "3", .name = "1", .state = zeros, .extra_size = 0};
+  corpus.add("snapshots",
+             Qcow2Image{.disk_size = 70'000, .snapshots = {first, disk, last}}.bytes());
+  corpus.add("extended",
+             Qcow2Image{.cluster_bits = 14, .extended = true, .snapshots = {first}}.bytes());
+  corpus.add(
+      "features",
+      Qcow2Image{
+          .more_features = 0x21,
+          .extensions =
+              ByteWriter().be32(0x6803f857).be32(48).u8(0).u8(5).text("feature").fill(39).bytes(),
+          .snapshots = {first}}
+          .bytes());
+}
+
 }  // namespace
 }  // namespace vmconvert::test
 
@@ -169,4 +204,5 @@ int main(int argc, char** argv) {
   test::add_memory(qevm);
   test::add_kernel_facts(qevm);
   test::add_libvirt(test::Corpus(folder / "libvirt"));
+  test::add_qcow2(test::Corpus(folder / "qcow2"));
 }
