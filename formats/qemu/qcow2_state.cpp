@@ -78,13 +78,16 @@ class StateSource final : public ByteSource {
   }
 
   void shorten(std::uint64_t size) { size_ = size; }
+  /// @throws Error(corrupt) if a compressed piece does not unpack
+  void prove(const Piece& piece) const { copy_unpacked(piece, {}); }
   const StateMapping& mapping() const { return mapping_; }
 
  private:
   void copy_unpacked(const Piece& piece, std::span<std::byte> out) const {
     const auto cluster =
         unpacked_.get({piece.host.value, piece.packed}, [&] { return unpack(piece); });
-    std::memcpy(out.data(), cluster->data() + piece.skipped, out.size());
+    std::copy_n(cluster->begin() + static_cast<std::ptrdiff_t>(piece.skipped), out.size(),
+                out.begin());
   }
 
   std::vector<std::byte> unpack(const Piece& piece) const {
@@ -148,7 +151,7 @@ class UsedPlaces {
 };
 
 /// Looks at every piece once. @returns where the state ceases to be readable: its size, if nothing
-/// is wrong. `used` tells which places it takes
+/// is wrong
 std::uint64_t readable_size(const StateSource& state, const ByteSource& image, bool salvage,
                             Diagnostics& diagnostics) {
   UsedPlaces used;
@@ -165,6 +168,8 @@ std::uint64_t readable_size(const StateSource& state, const ByteSource& image, b
                       "the file ends within this cluster of the machine state");
         }
         twice = twice || !used.add(FileRange::sized(piece.host, size));
+      } else if (piece.kind == Piece::Kind::compressed) {
+        state.prove(piece);
       }
       offset += size;
     }

@@ -9,8 +9,8 @@
 
 namespace vmconvert::qemu::qcow2 {
 
-/// The machine state of a snapshot as a source of its own. Every table entry is read and proven
-/// before this returns; what is left to fail later is reading itself, and compressed data.
+/// The machine state of a snapshot as a source of its own. Every table entry is proven and every
+/// compressed cluster unpacked once before this returns; only reading itself can fail later.
 ///
 /// What is not allocated is zero; a backing file has no say in machine state.
 /// @throws Error(corrupt) if a table leads outside the image, a cluster is used twice, or the state

@@ -324,6 +324,20 @@ TEST_CASE("qcow2: salvage ends the state where the image ceases to make sense") 
   CHECK(result.image->runs.total_bytes() == 4096);
 }
 
+TEST_CASE(
+    "qcow2: damaged compressed data in the middle of a page is found before a byte is written") {
+  Qcow2Image image = sound(9);
+  image.snapshots[0].state = soft_state();
+  image.kept = [](std::uint64_t) { return Kept::packed; };
+  const Bytes bytes = image.bytes();
+  const std::uint64_t host = be64_at(bytes, Places(bytes).l2 + 5 * 8) & 0x1fffffffffffffff;
+  const Bytes broken = patched(bytes, host, from_hex("ff ff"));
+  const std::string text = "input: offset " + hex(host) + ": compressed cluster is damaged";
+  CHECK(read_bytes(broken).error == text);
+  CHECK(read_bytes(broken, {.salvage = true})
+            .has_loss(text + "; what follows 2.5 KiB of machine state is lost"));
+}
+
 TEST_CASE("qcow2: an image cut anywhere is an error or all that is needed is there") {
   const Qcow2Image image = sound();
   const Bytes whole = image.bytes();
