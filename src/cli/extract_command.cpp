@@ -32,7 +32,7 @@ int run_extract(const Options& options) {
   diagnostics.decision(name, "input format " + std::string(format.name));
   ReadOptions read = request.read;
   read.screen = true;
-  const GuestImage image = format.read(input, read, diagnostics);
+  const GuestImage image = read_image(format, input, read, diagnostics);
   if (!image.screen) {
     throw Error(ErrorKind::unsupported, name, std::nullopt, "holds no screen");
   }

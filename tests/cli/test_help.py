@@ -133,6 +133,14 @@ class WrongCommandLines(Case):
                         message.format(option, value), "in.qevm", "-o", "out.raw", f"--{option}={value}"
                     )
 
+    def test_snapshot_of_an_input_that_holds_one_state(self):
+        self.refuse(
+            "in.qevm: --snapshot makes no sense for qevm, which holds one state",
+            *["in.qevm", "-o", "out.raw", "--snapshot", "1"],
+            code=USAGE,
+        )
+        self.refuse_usage("--snapshot: needs an ID or a NAME", "in.qevm", "-o", "out.raw", "--snapshot", "")
+
     def test_address_that_makes_no_sense_for_the_input(self):
         self.refuse(
             "--below-4g 1 TiB is not a multiple of 64 KiB within main RAM (2 MiB) and 4 GiB",

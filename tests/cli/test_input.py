@@ -105,8 +105,12 @@ class Content(Case):
         self.refuse_content(bytes(1 << 20), UNKNOWN)
 
     def test_other_formats(self):
-        for magic in (b"\x7fELF\x02\x01\x01", b"EMiL", b"QFI\xfb\0\0\0\3", b"KDUMP   ", b"PAGEDU64", b"#!/bin/sh\n"):
+        for magic in (b"\x7fELF\x02\x01\x01", b"EMiL", b"KDUMP   ", b"PAGEDU64", b"#!/bin/sh\n"):
             self.refuse_content(magic + bytes(4096), UNKNOWN)
+
+    def test_a_disk_image(self):
+        header = b"QFI\xfb\0\0\0\2" + bytes(12) + b"\0\0\0\x10"
+        self.refuse_content(header + bytes(4096), ": holds no saved machine state; it is a disk image")
 
     def test_the_output_of_a_conversion(self):
         self.small()

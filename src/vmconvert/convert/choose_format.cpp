@@ -79,6 +79,16 @@ const Format& choose_format(std::span<const Format> formats, std::string_view wa
               "is in none of the known formats (tried: " + join(names_of(formats), ", ") + ")");
 }
 
+GuestImage read_image(const Format& format, const Input& input, const ReadOptions& options,
+                      Diagnostics& diagnostics) {
+  if (!options.snapshot.empty() && format.snapshots == nullptr) {
+    throw Error(ErrorKind::usage, input.source()->name(), std::nullopt,
+                "--snapshot makes no sense for " + std::string(format.name) +
+                    ", which holds one state");
+  }
+  return format.read(input, options, diagnostics);
+}
+
 const OutputFormat& choose_output_format(std::span<const OutputFormat> formats,
                                          std::string_view wanted, std::string_view output_name) {
   if (!wanted.empty()) return by_name(formats, wanted, "output");

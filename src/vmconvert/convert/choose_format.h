@@ -15,6 +15,11 @@ namespace vmconvert {
 const Format& choose_format(std::span<const Format> formats, std::string_view wanted,
                             const ByteSource& input);
 
+/// Reads the input with its format.
+/// @throws Error(usage) if a snapshot is asked for, of a format whose inputs hold one state
+GuestImage read_image(const Format& format, const Input& input, const ReadOptions& options,
+                      Diagnostics& diagnostics);
+
 /// The output format: `wanted` if it is not empty, else the one to which the name's suffix belongs.
 /// @throws Error(usage) if there is none; the message lists what there is
 const OutputFormat& choose_output_format(std::span<const OutputFormat> formats,

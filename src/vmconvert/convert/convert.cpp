@@ -35,12 +35,7 @@ void convert(const ConvertRequest& request, const ConvertContext& context) {
   const std::string& name = input.source()->name();
   const Format& format = choose_format(context.formats, request.from, *input.source());
   context.diagnostics.decision(name, "input format " + std::string(format.name));
-  if (!request.read.snapshot.empty() && format.snapshots == nullptr) {
-    throw Error(ErrorKind::usage, name, std::nullopt,
-                "--snapshot makes no sense for " + std::string(format.name) +
-                    ", which holds one state");
-  }
-  const GuestImage image = format.read(input, request.read, context.diagnostics);
+  const GuestImage image = read_image(format, input, request.read, context.diagnostics);
   if (image.runs.empty())
     throw Error(ErrorKind::corrupt, name, std::nullopt, "holds no guest memory");
 
