@@ -82,9 +82,9 @@ const Format& choose_format(std::span<const Format> formats, std::string_view wa
 GuestImage read_image(const Format& format, const Input& input, const ReadOptions& options,
                       Diagnostics& diagnostics) {
   if (!options.snapshot.empty() && format.snapshots == nullptr) {
-    throw Error(ErrorKind::usage, input.source()->name(), std::nullopt,
-                "--snapshot makes no sense for " + std::string(format.name) +
-                    ", which holds one state");
+    throw Error(
+        ErrorKind::usage, input.source()->name(), std::nullopt,
+        "--snapshot makes no sense for " + std::string(format.name) + ", which holds one state");
   }
   return format.read(input, options, diagnostics);
 }
