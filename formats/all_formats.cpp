@@ -4,11 +4,12 @@
 
 #include "qemu/libvirt_save.h"
 #include "qemu/qevm_reader.h"
+#include "qemu_core/qemu_core_reader.h"
 
 namespace vmconvert {
 
 std::span<const Format> all_formats() {
-  static const std::array table{qemu::kQevm, qemu::kLibvirtSave};
+  static const std::array table{qemu::kQevm, qemu::kLibvirtSave, qemu_core::kQemuCore};
   return table;
 }
 
