@@ -119,7 +119,11 @@ class Collector {
       if (!salvage_) throw Error(ErrorKind::unsupported, name(), std::nullopt, text);
       diagnostics_.loss(name(), std::nullopt, text);
     }
-    missing_.push_back(guest);
+    if (!missing_.empty() && missing_.back().end() == guest.begin()) {
+      missing_.back() = GuestRange::between(missing_.back().begin(), guest.end());
+    } else {
+      missing_.push_back(guest);
+    }
   }
 
   void report_missing() {

@@ -96,9 +96,8 @@ class Locator {
   Located with_facts(const ProgramFacts& facts) {
     if (facts.build_id && build_id_ && facts.build_id != build_id_) {
       throw Error(ErrorKind::usage, memory_.source().name(), std::nullopt,
-                  "the " + facts.origin + " are of another build: build ID " +
-                      hex_digits(*facts.build_id) + ", QEMU in the core has " +
-                      hex_digits(*build_id_));
+                  facts.origin + ": build ID " + hex_digits(*facts.build_id) +
+                      ", but QEMU in the core has " + hex_digits(*build_id_));
     }
     const auto layouts =
         facts.layout ? std::span<const Layout>(&*facts.layout, 1) : known_layouts();
@@ -111,7 +110,7 @@ class Locator {
       return located(*found, facts.origin, device(facts, base));
     }
     throw Error(ErrorKind::unsupported, memory_.source().name(), std::nullopt,
-                "the " + facts.origin + " do not fit the process: " + reason);
+                facts.origin + ": does not fit the process: " + reason);
   }
 
   std::optional<ProcessAddr> device(const ProgramFacts& facts, std::uint64_t base) {

@@ -33,7 +33,10 @@ ProcessMemory::ProcessMemory(const ByteSource& source, const ElfFile& elf)
                     .filesz = segment.p_filesz,
                     .stored = std::min(segment.p_filesz, left),
                     .writable = (segment.p_flags & kWritable) != 0};
-    cut_off_ |= mapping.stored != mapping.filesz;
+    if (mapping.stored != mapping.filesz) {
+      cut_off_ = true;
+      mapping.stored -= mapping.stored % kPage;  // guest memory comes in whole pages
+    }
     mappings_.push_back(mapping);
   }
   std::sort(mappings_.begin(), mappings_.end(),
