@@ -202,7 +202,7 @@ _PROCESS_CORES = [
     _core_linux("core-qemu10-linux", 10, str(paths.ROOT / "qemu10/usr/bin/qemu-system-x86_64"), LONG),
     _core("core-qemu10", process_cores.check_outputs, "-machine", "q35", "-m", "64", "-vga", "std", qemu=10,
           blobs=((32 << 20, 8),), by=(process_core.GCORE,)),
-    # The kernel leaves out the DIMM, which nobody has touched; the NVDIMM is in no dump of QEMU.
+    # The kernel leaves out the DIMM, which nobody has touched.
     _core("core-numa-dimm", process_cores.check_outputs, *_OTHER_BACKENDS, blobs=((16 << 20, 8), (100 << 20, 8)),
           seconds=3),
     _core("core-off", partial(process_cores.check_refused, text="dump-guest-core=off"),
@@ -220,7 +220,7 @@ _PROCESS_CORES = [
           program="qemu-system-aarch64", blobs=((0x42000000, 8),)),
     _core("core-s390x", process_cores.check_raw, "-machine", "s390-ccw-virtio", "-m", "64",
           program="qemu-system-s390x", blobs=((32 << 20, 8),)),
-    _core("core-ppc64", process_cores.check_raw, "-machine", "pseries", "-m", "128",
+    _core("core-ppc64", process_cores.check_raw, "-machine", "pseries", "-m", "256",
           program="qemu-system-ppc64", blobs=((32 << 20, 8),), seconds=4),
     _core("core-riscv64", process_cores.check_raw, "-machine", "virt", "-m", "64",
           program="qemu-system-riscv64", blobs=((0x82000000, 8),), label=LONG),

@@ -42,12 +42,14 @@ def _cores(context: Context) -> list[Path]:
 
 
 def check_outputs(context: Context):
-    """From each core ELF, raw and LiME hold the guest's memory, and VMCOREINFO is what QEMU's dump has."""
+    """ELF, raw and LiME from the first core and ELF from the others hold the guest's memory, and VMCOREINFO is what QEMU's dump has."""
     reference = compare.Reference(context.capture)
     notes = [note for note in images.notes(context.capture / "ref.elf") if note[0] == "VMCOREINFO"]
     with reference.image:
-        for core in _cores(context):
-            outputs = {name: context.convert(name, source=core, name=core.stem) for name in FORMATS}
+        for number, core in enumerate(_cores(context)):
+            formats = FORMATS if number == 0 else ("elf",)
+            outputs = dict.fromkeys(FORMATS)
+            outputs.update((name, context.convert(name, source=core, name=core.stem)) for name in formats)
             for line in compare.compare_outputs(reference, **outputs):
                 print(line)
             found = [note for note in images.notes(outputs["elf"]) if note[0] == "VMCOREINFO"]
