@@ -41,9 +41,9 @@ constexpr std::array kHosts{
 GuestArch find_guest_arch(const ByteSource& source, const ElfHeader& host,
                           const ProcessNotes& notes, const FlatMap& map) {
   const MappedFile* qemu = notes.qemu();
-  const std::string_view program(qemu != nullptr
-                                     ? base_name(qemu->path)
-                                     : base_name(notes.command.substr(0, notes.command.find(' '))));
+  const std::string_view command = notes.command;
+  const std::string_view program = base_name(
+      qemu != nullptr ? std::string_view(qemu->path) : command.substr(0, command.find(' ')));
   if (program.starts_with(kPrefix)) {
     const std::string_view suffix = program.substr(kPrefix.size());
     for (const Named& named : kArchs) {

@@ -28,6 +28,8 @@ class Walker {
   Walker(ProcessMemory& memory, const Layout& layout, Budget& budget)
       : memory_(memory), layout_(layout), budget_(budget) {}
 
+  std::size_t progress() const { return progress_; }
+
   FlatMap walk(ProcessAddr at) {
     map_.address_space = at;
     if (memory_.text(pointer(at, layout_.address_space.name, "AddressSpace.name"),
@@ -57,6 +59,7 @@ class Walker {
  private:
   template <class T>
   T value(ProcessAddr base, std::uint64_t offset, std::string_view field) {
+    ++progress_;
     if (const auto found = memory_.load_at<T>(base, offset)) return *found;
     throw Refused{std::string(field) + " at " + hex(base.value) + " is not in the core"};
   }
@@ -231,6 +234,7 @@ class Walker {
   FlatMap map_;
   std::map<ProcessAddr, std::size_t> indices_;
   std::vector<ProcessAddr> places_;  ///< of the structures
+  std::size_t progress_ = 0;         ///< fields read
   std::uint32_t number_ = 0;
   std::uint64_t end_ = 0;  ///< of the range read last
   bool full_ = false;      ///< it reaches up to 2^64
@@ -240,10 +244,11 @@ class Walker {
 
 Checked check_address_space(ProcessMemory& memory, const Layout& layout, ProcessAddr at,
                             Budget& budget) {
+  Walker walker(memory, layout, budget);
   try {
-    return {Walker(memory, layout, budget).walk(at), ""};
+    return {walker.walk(at), "", 0};
   } catch (const Refused& refused) {
-    return {std::nullopt, refused.reason};
+    return {std::nullopt, refused.reason, walker.progress()};
   }
 }
 

@@ -42,6 +42,8 @@ struct FlatMap {
 struct Checked {
   std::optional<FlatMap> map;
   std::string reason;  ///< for people: "FlatRange 3 overlaps the one before it"
+  std::size_t progress =
+      0;  ///< fields read before that: of several reasons the last one tells most
 };
 
 /// How much checking a core may cost, in ranges of memory maps: a hostile one could offer millions

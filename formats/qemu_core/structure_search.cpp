@@ -110,16 +110,21 @@ std::vector<const Mapping*> searched_mappings(const ProcessMemory& memory, bool 
 std::optional<FoundMap> try_address_space(ProcessMemory& memory, std::span<const Layout> layouts,
                                           ProcessAddr at, std::string& reason) {
   Budget budget;
+  std::size_t progress = 0;
   for (const Layout& layout : layouts) {
     Checked checked = check_address_space(memory, layout, at, budget);
     if (checked.map) return FoundMap{std::move(*checked.map), &layout};
-    reason = checked.reason;
+    if (checked.progress > progress) {
+      progress = checked.progress;
+      reason = checked.reason;
+    }
   }
   return std::nullopt;
 }
 
 FoundMap search_address_space(ProcessMemory& memory) {
   std::string reason;
+  std::size_t progress = 0;
   Budget budget;
   Mappings where = searched_mappings(memory, false);
   for (const bool large : {false, true}) {
@@ -140,9 +145,8 @@ FoundMap search_address_space(ProcessMemory& memory) {
         Checked checked = check_address_space(memory, layout, at, budget);
         if (checked.map) found.push_back({std::move(*checked.map), &layout});
         if (found.size() > kMostFound) break;
-        // The one that got furthest says most.
-        if (checked.reason.find("Range") != std::string::npos ||
-            checked.reason.find("Block") != std::string::npos || reason.empty()) {
+        if (checked.progress > progress) {
+          progress = checked.progress;
           reason = checked.reason;
         }
       }

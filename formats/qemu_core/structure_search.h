@@ -25,7 +25,7 @@ struct FoundMap {
 FoundMap search_address_space(ProcessMemory& memory);
 
 /// Tries one address with each of `layouts`.
-/// @param reason  receives why the last layout did not fit
+/// @param reason  receives why the layout that got furthest did not fit
 std::optional<FoundMap> try_address_space(ProcessMemory& memory, std::span<const Layout> layouts,
                                           ProcessAddr at, std::string& reason);
 

@@ -8,7 +8,7 @@ import subprocess
 import streams
 from harness import FAILED, LOST, Case, main, needs, needs_root
 
-UNKNOWN = ": is in none of the known formats (tried: qevm, libvirt-save)"
+UNKNOWN = ": is in none of the known formats (tried: qevm, libvirt-save, qemu-core)"
 
 
 class Kinds(Case):
