@@ -1,6 +1,7 @@
 #include "qemu_core/process_notes.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/io/cursor.h"
@@ -25,7 +26,9 @@ void read_files(Cursor cursor, ProcessNotes& notes) {
     const auto end = cursor.read<std::uint64_t>("end of a mapped file");
     const auto offset = cursor.read<std::uint64_t>("offset of a mapped file");
     if (end < begin) cursor.fail("mapped file", "ends before it begins");
-    notes.files.push_back({ProcessRange::between({begin}, {end}), checked_mul(offset, page), {}});
+    if (page != 0 && offset > std::numeric_limits<std::uint64_t>::max() / page)
+      cursor.fail("offset of a mapped file", "is too large");
+    notes.files.push_back({ProcessRange::between({begin}, {end}), offset * page, {}});
   }
   const std::string paths = cursor.read_text(cursor.remaining(), "paths of mapped files");
   std::size_t at = 0;

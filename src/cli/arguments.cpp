@@ -121,10 +121,10 @@ void add_input_options(CLI::App& app, Options& options) {
       ->option_text("NAME=ADDRESS")
       ->allow_extra_args(false)
       ->group("Input");
-  app.add_option("--debug-file", request.read.debug_file, "Debug information of QEMU in a core")
+  app.add_option("--debug-file", request.read.debug_file, "Debug information of the QEMU in a core")
       ->option_text("FILE")
       ->group("Input");
-  app.add_option("--executable", request.read.executable, "Program of QEMU in a core")
+  app.add_option("--executable", request.read.executable, "Executable of the QEMU in a core")
       ->option_text("FILE")
       ->group("Input");
   request.read.debug_root = "/usr/lib/debug";

@@ -210,7 +210,7 @@ TEST_CASE("qemu-core: mappings and notes that break their rules are corrupt") {
         "input: cores of a 32-bit QEMU are not supported");
   CHECK(error_with([](auto&, auto& c) {
           c.more_files = 1;
-        }).ends_with(": mapped file ends before it begins"));
+        }).ends_with(": offset of a mapped file is too large"));
   CHECK(error_with([](auto&, auto& c) {
           c.more_files = 1'000'000;
         }).ends_with(": count of mapped files is more than the note can hold"));
