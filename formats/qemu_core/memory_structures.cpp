@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kName = "memory";
 constexpr std::uint32_t kMostRanges = 1U << 16;  // a guest with 10,000 virtio-mem parts has 10,000
-constexpr std::size_t kMostBlocks = 1U << 14;
+constexpr std::size_t kMostBlocks = 1U << 12;
 constexpr std::uint64_t kHostPage = 4096;
 constexpr std::size_t kIdSize = 256;
 constexpr std::size_t kTypeNameSize = 128;

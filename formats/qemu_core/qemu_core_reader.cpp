@@ -103,8 +103,8 @@ GuestImage read(const Input& input, const ReadOptions& options, Diagnostics& dia
   diagnostics.decision(name, human_size(image.runs.total_bytes()) + " of guest memory in " +
                                  counted(image.runs.runs().size(), "run") + " and " +
                                  counted(image.runs.extents().size(), "extent"));
-  image.vmcoreinfo =
-      find_vmcoreinfo(image, memory, located.layout, located.vmcoreinfo_state, diagnostics);
+  image.vmcoreinfo = find_vmcoreinfo(image, memory, located.map, located.layout,
+                                     located.vmcoreinfo_state, diagnostics);
   return image;
 }
 

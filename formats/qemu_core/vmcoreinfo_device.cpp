@@ -1,5 +1,6 @@
 #include "qemu_core/vmcoreinfo_device.h"
 
+#include <algorithm>
 #include <array>
 #include <set>
 
@@ -72,12 +73,17 @@ Vmcoreinfo found_note(std::string text, const Announced& announced, const Proces
 
 class Search {
  public:
-  Search(const GuestImage& image, ProcessMemory& memory, const Layout& layout)
-      : image_(image), memory_(memory), layout_(layout) {}
+  Search(const GuestImage& image, ProcessMemory& memory, const FlatMap& map, const Layout& layout)
+      : image_(image), memory_(memory), layout_(layout) {
+    for (const Block& block : map.blocks) hosts_.push_back(block.host);
+    std::sort(hosts_.begin(), hosts_.end(),
+              [](const ProcessRange& a, const ProcessRange& b) { return a.begin() < b.begin(); });
+  }
 
   /// The device's state is a bool that is set, padding, and then what the guest wrote.
   std::vector<Announced> run() {
     for (const Mapping* mapping : searched_mappings(memory_, false)) {
+      if (is_guest_memory(*mapping)) continue;
       previous_.fill(0);
       for_each_word(memory_, *mapping, [&](ProcessAddr at, std::span<const std::byte, 8> word) {
         const std::uint64_t value = load<std::uint64_t>(word, std::endian::little);
@@ -94,6 +100,13 @@ class Search {
   }
 
  private:
+  bool is_guest_memory(const Mapping& mapping) const {
+    const auto after = std::partition_point(
+        hosts_.begin(), hosts_.end(),
+        [&](const ProcessRange& host) { return host.end() <= mapping.range.begin(); });
+    return after != hosts_.end() && after->overlaps(mapping.range);
+  }
+
   void look(ProcessAddr at, std::uint64_t paddr) {
     const Announced announced{static_cast<std::uint16_t>(previous_[1] >> 16),
                               static_cast<std::uint32_t>(previous_[1] >> 32),
@@ -106,6 +119,7 @@ class Search {
   const GuestImage& image_;
   ProcessMemory& memory_;
   const Layout& layout_;
+  std::vector<ProcessRange> hosts_;          ///< memory that the guest can write to
   std::array<std::uint64_t, 2> previous_{};  ///< the two words before
   std::set<std::pair<std::uint64_t, std::uint32_t>> looked_at_;
   std::vector<Announced> found_;
@@ -114,7 +128,8 @@ class Search {
 }  // namespace
 
 std::optional<Vmcoreinfo> find_vmcoreinfo(const GuestImage& image, ProcessMemory& memory,
-                                          const Layout& layout, std::optional<ProcessAddr> device,
+                                          const FlatMap& map, const Layout& layout,
+                                          std::optional<ProcessAddr> device,
                                           Diagnostics& diagnostics) {
   const std::string& name = memory.source().name();
   if (device) {
@@ -131,7 +146,7 @@ std::optional<Vmcoreinfo> find_vmcoreinfo(const GuestImage& image, ProcessMemory
       return std::nullopt;
     }
   } else {
-    Search search(image, memory, layout);
+    Search search(image, memory, map, layout);
     const std::vector<Announced> found = search.run();
     if (found.size() == 1)
       return found_note(search.text_of(found[0]), found[0], memory, diagnostics);

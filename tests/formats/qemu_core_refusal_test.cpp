@@ -3,6 +3,7 @@
 #include "support/image_bytes.h"
 #include "support/process_core_builder.h"
 #include "support/reading.h"
+#include "support/scratch_folder.h"
 #include "support/test.h"
 
 namespace vmconvert::test {
@@ -188,7 +189,7 @@ TEST_CASE("qemu-core: a core that is cut off is refused, and salvaged page by pa
   bytes.resize(bytes.size() - 2 * kPageSize - 100);
   const ReadResult refused = read_bytes(bytes);
   CHECK(refused.error == "input: offset " + hex(bytes.size()) +
-                             ": the core is cut off: 43.9 KiB of 52 KiB are there (limits of "
+                             ": the core is cut off: 31.2 KiB of 39.3 KiB are there (limits of "
                              "systemd-coredump, ulimit -c)");
   CHECK(refused.kind == ErrorKind::corrupt);
   const ReadResult result = read_bytes(bytes, {.salvage = true});
@@ -214,6 +215,21 @@ TEST_CASE("qemu-core: mappings and notes that break their rules are corrupt") {
   CHECK(error_with([](auto&, auto& c) {
           c.more_files = 1'000'000;
         }).ends_with(": count of mapped files is more than the note can hold"));
+}
+
+TEST_CASE("qemu-core: files of the user that do not help are refused by name") {
+  const ScratchFolder folder;
+  const std::string text = folder.path("text");
+  write_file(text, Bytes(100, std::byte{'x'}));
+  const auto error = [](const ReadOptions& options) {
+    return read_bytes(SampleProcess().build().bytes(), options).error;
+  };
+  CHECK(error({.debug_file = folder.path("none")}) ==
+        folder.path("none") + ": open: No such file or directory");
+  CHECK(error({.debug_file = text}) == text + ": holds no debug information");
+  CHECK(error({.executable = folder.path("none")}) ==
+        folder.path("none") + ": open: No such file or directory");
+  CHECK(error({.executable = text}) == text + ": offset 0x0: is no ELF file");
 }
 
 }  // namespace

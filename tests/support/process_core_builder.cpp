@@ -196,8 +196,8 @@ ProcessCore SampleProcess::build(bool big_endian) {
   ProcessCore core;
   core.big_endian = big_endian;
   core.mappings = {
-      {.address = kProgram, .bytes = Bytes(4096), .writable = false, .file = executable},
-      {.address = kBss, .bytes = Bytes(4096)},
+      {.address = kProgram, .bytes = Bytes(64), .writable = false, .file = executable},
+      {.address = kBss, .bytes = Bytes(0x600)},
       {.address = kHeap, .bytes = Bytes(kHeapSize)},
   };
   heap_ = kHeap + 16;
@@ -235,6 +235,7 @@ ProcessCore SampleProcess::build(bool big_endian) {
     // Little-endian on every host.
     core.copy(vmcoreinfo + 8, ByteWriter().le16(0).le16(1).le32(4132).le64(note_at).bytes());
   }
+  core.mapping_at(kHeap).bytes.resize(heap_ - kHeap);
   return core;
 }
 
