@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <functional>
@@ -44,14 +45,16 @@ DebugFile open_debug_file(const std::string& path) {
 }
 
 /// dwz moves what several files share to one of its own, named with its build id.
-std::optional<DebugFile> open_common_file(Dwarf* dwarf, const std::string& root) {
+std::optional<DebugFile> open_common_file(Dwarf* dwarf, const std::string& own_path,
+                                          const std::string& root) {
   const char* name = nullptr;
   const void* build_id = nullptr;
   const ssize_t size = dwelf_dwarf_gnu_debugaltlink(dwarf, &name, &build_id);
-  if (size <= 0 || root.empty()) return std::nullopt;
+  if (size <= 0) return std::nullopt;
   const std::string path =
       debug_file_path(root, {static_cast<const char*>(build_id), static_cast<std::size_t>(size)});
-  if (::access(path.c_str(), R_OK) != 0) return std::nullopt;
+  if (::access(path.c_str(), R_OK) != 0)
+    fail(own_path, "shares a part with other files, which is not there: " + printable(path));
   DebugFile common = open_debug_file(path);
   dwarf_setalt(dwarf, common.dwarf.get());
   return common;
@@ -278,7 +281,7 @@ std::string debug_file_path(const std::string& root, const std::string& build_id
 
 ProgramFacts read_debug_info(const std::string& path, const std::string& root) {
   const DebugFile file = open_debug_file(path);
-  const std::optional<DebugFile> common = open_common_file(file.dwarf.get(), root);
+  const std::optional<DebugFile> common = open_common_file(file.dwarf.get(), path, root);
   ProgramFacts facts{.origin = "debug information in " + printable(path)};
   Elf* elf = dwarf_getelf(file.dwarf.get());
   GElf_Ehdr header;
@@ -291,7 +294,7 @@ ProgramFacts read_debug_info(const std::string& path, const std::string& root) {
   found.collect();
   facts.layout = LayoutMaker(found, path).make();
   facts.address_space_memory = found.address_space_memory;
-  facts.vmcoreinfo_state = found.vmcoreinfo_state;
+  if (found.structures.contains("VMCoreInfoState")) facts.vmcoreinfo_state = found.vmcoreinfo_state;
   if (!facts.address_space_memory) fail(path, "tells no address of address_space_memory");
   return facts;
 }

@@ -45,7 +45,9 @@ GuestArch find_guest_arch(const ByteSource& source, const ElfHeader& host,
   const std::string_view program = base_name(
       qemu != nullptr ? std::string_view(qemu->path) : command.substr(0, command.find(' ')));
   if (program.starts_with(kPrefix)) {
-    const std::string_view suffix = program.substr(kPrefix.size());
+    // Ubuntu has "qemu-system-x86_64-microvm" and the like.
+    std::string_view suffix = program.substr(kPrefix.size());
+    suffix = suffix.substr(0, suffix.find('-'));
     for (const Named& named : kArchs) {
       if (named.name == suffix) return {named.arch, "the executable " + std::string(program)};
     }

@@ -64,8 +64,14 @@ class Locator {
     if (!options_.debug_file.empty())
       return with_facts(read_debug_info(options_.debug_file, options_.debug_root));
     if (!options_.executable.empty()) return with_facts(read_symbols(options_.executable));
-    if (const auto path = installed_debug_file())
-      return with_facts(read_debug_info(*path, options_.debug_root));
+    if (const auto path = installed_debug_file()) {
+      // Nobody asked for this file: if it does not help, the search may.
+      try {
+        return with_facts(read_debug_info(*path, options_.debug_root));
+      } catch (const Error& error) {
+        diagnostics_.decision(memory_.source().name(), "not used: " + std::string(error.what()));
+      }
+    }
     const FoundMap found = search_address_space(memory_);
     return located(found, "a search of the process", std::nullopt);
   }
@@ -102,10 +108,11 @@ class Locator {
     const auto layouts =
         facts.layout ? std::span<const Layout>(&*facts.layout, 1) : known_layouts();
     std::string reason = "there is no such address in the core";
+    Budget budget;
     for (const std::uint64_t base : bases(facts)) {
       const auto at = ProcessRange::try_sized({base}, *facts.address_space_memory);
       if (!at) continue;
-      const auto found = try_address_space(memory_, layouts, at->end(), reason);
+      const auto found = try_address_space(memory_, layouts, at->end(), budget, reason);
       if (!found) continue;
       return located(*found, facts.origin, device(facts, base));
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "vmconvert/base/text.h"
@@ -39,9 +40,9 @@ class Walker {
     const ProcessAddr view = pointer(at, layout_.address_space.current_map, "current_map");
     const ProcessAddr ranges = pointer(view, layout_.flat_view.ranges, "FlatView.ranges");
     const auto count = value<std::uint32_t>(view, layout_.flat_view.nr, "FlatView.nr");
-    if (count == 0 || count > kMostRanges || count > budget_.ranges)
+    if (count == 0 || count > kMostRanges || count > budget_.structures)
       throw Refused{"FlatView.nr is " + std::to_string(count)};
-    budget_.ranges -= count;
+    budget_.structures -= count;
     places_ = {at, view, ranges};
     for (std::uint32_t i = 0; i < count; ++i) {
       const auto place =
@@ -51,6 +52,7 @@ class Walker {
       read_range(place->end());
     }
     if (map_.ram.empty()) throw Refused{"its memory map holds no RAM"};
+    visible_ = map_.blocks.size();
     read_other_blocks();
     check_hosts();
     return std::move(map_);
@@ -135,7 +137,9 @@ class Walker {
   }
 
   std::size_t add_block(Block block) {
-    if (map_.blocks.size() == kMostBlocks) throw Refused{"there are too many RAMBlocks"};
+    if (map_.blocks.size() == kMostBlocks || budget_.structures == 0)
+      throw Refused{"there are too many RAMBlocks"};
+    --budget_.structures;
     places_.push_back(block.at);
     indices_.emplace(block.at, map_.blocks.size());
     map_.blocks.push_back(std::move(block));
@@ -203,27 +207,42 @@ class Walker {
     }
   }
 
-  /// Blocks do not share memory, and the guest cannot write to these structures.
-  void check_hosts() {
-    std::vector<std::pair<ProcessRange, std::size_t>> hosts;
+  /// Blocks that the guest sees do not share memory, and no guest can write to these structures.
+  void check_hosts() const {
     std::set<std::size_t> devices;
     for (const VisibleRam& ram : map_.ram) {
       if (ram.device) devices.insert(ram.block);
     }
-    for (std::size_t i = 0; i < map_.blocks.size(); ++i) {
-      if (!devices.contains(i)) hosts.emplace_back(map_.blocks[i].host, i);
+    std::vector<std::size_t> order(map_.blocks.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return map_.blocks[a].host.begin() < map_.blocks[b].host.begin();
+    });
+    std::optional<std::size_t> before;
+    for (const std::size_t i : order) {
+      if (i >= visible_ || devices.contains(i)) continue;
+      if (before && map_.blocks[*before].host.overlaps(map_.blocks[i].host)) {
+        throw Refused{"RAM blocks " + quoted(map_.blocks[*before].name) + " and " +
+                      quoted(map_.blocks[i].name) + " lie in the same memory"};
+      }
+      before = i;
     }
-    std::sort(hosts.begin(), hosts.end(),
-              [](const auto& a, const auto& b) { return a.first.begin() < b.first.begin(); });
-    for (std::size_t i = 1; i < hosts.size(); ++i) {
-      if (!hosts[i].first.overlaps(hosts[i - 1].first)) continue;
-      throw Refused{"RAM blocks " + quoted(map_.blocks[hosts[i - 1].second].name) + " and " +
-                    quoted(map_.blocks[hosts[i].second].name) + " lie in the same memory"};
+    check_places(order);
+  }
+
+  /// @param order  of the blocks by host address
+  void check_places(const std::vector<std::size_t>& order) const {
+    std::vector<ProcessAddr> ends;  // of this block and all before it
+    for (const std::size_t i : order) {
+      const ProcessAddr end = map_.blocks[i].host.end();
+      ends.push_back(ends.empty() ? end : std::max(ends.back(), end));
     }
     for (const ProcessAddr place : places_) {
-      const auto after = std::partition_point(
-          hosts.begin(), hosts.end(), [&](const auto& host) { return host.first.end() <= place; });
-      if (after != hosts.end() && after->first.contains(place))
+      const auto after = std::partition_point(order.begin(), order.end(), [&](std::size_t i) {
+        return map_.blocks[i].host.begin() <= place;
+      });
+      if (after != order.begin() &&
+          ends[static_cast<std::size_t>(after - order.begin()) - 1] > place)
         throw Refused{"the structure at " + hex(place.value) + " lies in guest memory"};
     }
   }
@@ -234,6 +253,7 @@ class Walker {
   FlatMap map_;
   std::map<ProcessAddr, std::size_t> indices_;
   std::vector<ProcessAddr> places_;  ///< of the structures
+  std::size_t visible_ = 0;          ///< blocks that the guest sees; the others follow
   std::size_t progress_ = 0;         ///< fields read
   std::uint32_t number_ = 0;
   std::uint64_t end_ = 0;  ///< of the range read last

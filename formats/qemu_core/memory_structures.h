@@ -46,10 +46,10 @@ struct Checked {
       0;  ///< fields read before that: of several reasons the last one tells most
 };
 
-/// How much checking a core may cost, in ranges of memory maps: a hostile one could offer millions
-/// of address spaces.
+/// How much checking a core may cost, in FlatRanges and RAMBlocks: a hostile one could offer
+/// millions of address spaces.
 struct Budget {
-  std::size_t ranges = std::size_t{1} << 20;
+  std::size_t structures = std::size_t{1} << 20;
 };
 
 /// Follows QEMU's structures from the AddressSpace at `at`. They have to agree with each other in

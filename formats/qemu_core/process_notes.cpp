@@ -91,12 +91,16 @@ const MappedFile* ProcessNotes::qemu() const {
   return nullptr;
 }
 
-ProcessNotes read_process_notes(const ByteSource& source, const ElfFile& elf, bool salvage) {
+ProcessNotes read_process_notes(const ByteSource& source, const ElfFile& elf, bool salvage,
+                                Diagnostics& diagnostics) {
   ProcessNotes notes;
   for (const ElfSegment& segment : elf.segments()) {
     const bool whole =
         segment.p_offset <= source.size() && segment.p_filesz <= source.size() - segment.p_offset;
-    if (segment.p_type == elf::kNote && !whole && salvage) return notes;
+    if (segment.p_type == elf::kNote && !whole && salvage) {
+      diagnostics.warn(source.name(), "the notes about the process are cut off, not used");
+      return notes;
+    }
   }
   for (const ElfNote& note : elf.notes(source)) {
     if (note.name != "CORE") continue;

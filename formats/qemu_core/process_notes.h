@@ -36,8 +36,10 @@ struct ProcessNotes {
 std::string_view base_name(std::string_view path);
 
 /// Truth: Linux, fs/binfmt_elf.c and include/linux/elfcore.h.
-/// @param salvage  notes that the core is too short for are left out instead of refused
+/// @param salvage  notes that the core is too short for are left out with a warning, instead of
+/// refused
 /// @throws Error(corrupt) if the notes break their rules
-ProcessNotes read_process_notes(const ByteSource& source, const ElfFile& elf, bool salvage);
+ProcessNotes read_process_notes(const ByteSource& source, const ElfFile& elf, bool salvage,
+                                Diagnostics& diagnostics);
 
 }  // namespace vmconvert::qemu_core

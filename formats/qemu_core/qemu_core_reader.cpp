@@ -76,7 +76,7 @@ GuestImage read(const Input& input, const ReadOptions& options, Diagnostics& dia
   check_kind(*source, elf);
   ProcessMemory memory(*source, elf);
   check_complete(memory, options.salvage, diagnostics);
-  const ProcessNotes notes = read_process_notes(*source, elf, options.salvage);
+  const ProcessNotes notes = read_process_notes(*source, elf, options.salvage, diagnostics);
   if (!notes.command.empty()) diagnostics.decision(name, "the process is " + quoted(notes.command));
 
   const Located located = locate_map(memory, notes, options, diagnostics);

@@ -108,8 +108,7 @@ std::vector<const Mapping*> searched_mappings(const ProcessMemory& memory, bool 
 }
 
 std::optional<FoundMap> try_address_space(ProcessMemory& memory, std::span<const Layout> layouts,
-                                          ProcessAddr at, std::string& reason) {
-  Budget budget;
+                                          ProcessAddr at, Budget& budget, std::string& reason) {
   std::size_t progress = 0;
   for (const Layout& layout : layouts) {
     Checked checked = check_address_space(memory, layout, at, budget);

@@ -27,7 +27,7 @@ FoundMap search_address_space(ProcessMemory& memory);
 /// Tries one address with each of `layouts`.
 /// @param reason  receives why the layout that got furthest did not fit
 std::optional<FoundMap> try_address_space(ProcessMemory& memory, std::span<const Layout> layouts,
-                                          ProcessAddr at, std::string& reason);
+                                          ProcessAddr at, Budget& budget, std::string& reason);
 
 /// Calls `visit` for each aligned 8-byte word of a mapping's stored bytes until it returns false.
 /// @returns false if it did

@@ -100,5 +100,28 @@ TEST_CASE("qemu-core damage: many mappings and many ranges take no long time") {
   CHECK(read_bytes(core.bytes()).error == "input: guest memory lies in more than 2097152 pieces");
 }
 
+TEST_CASE("qemu-core damage: many address spaces of many ranges take no long time") {
+  constexpr std::uint64_t kSpaces = 20'000, kRanges = 60'000;
+  constexpr std::uint64_t kSpacesAt = 0x600000000000, kRangesAt = 0x610000000000;
+  SampleProcess process;
+  ProcessCore core = process.build();
+  core.u8(process.name, 'x');  // the true one is hidden
+  ByteWriter spaces;
+  for (std::uint64_t i = 0; i < kSpaces; ++i)
+    spaces.fill(16).le64(kSpacesAt + kSpaces * 40).fill(8).le64(process.view);
+  spaces.text("memory").fill(2);
+  ByteWriter ranges;
+  for (std::uint64_t i = 0; i < kRanges; ++i)
+    ranges.le64(process.region_at[0]).le64(0).le64(i << 20).le64(0).le64(4096).fill(24);
+  ranges.fill(64);  // the last one is empty
+  core.mappings.push_back({.address = kSpacesAt, .bytes = spaces.bytes()});
+  core.mappings.push_back({.address = kRangesAt, .bytes = ranges.bytes()});
+  core.u64(process.view + 24, kRangesAt);
+  core.u32(process.view + 32, kRanges + 1);
+  CHECK(read_bytes(core.bytes()).error ==
+        "input: no address space \"memory\" with a convincing memory map was found in the process: "
+        "FlatRange.mr is a null pointer (give --executable or --debug-file of just this QEMU)");
+}
+
 }  // namespace
 }  // namespace vmconvert::test

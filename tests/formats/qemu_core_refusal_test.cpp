@@ -90,6 +90,7 @@ TEST_CASE("qemu-core: structures that do not agree are not believed") {
 TEST_CASE("qemu-core: blocks that share memory, or hold the structures, are not believed") {
   SampleProcess process;
   process.blocks.push_back({.name = "dimm0", .host = 0x7f0000100000, .size = kPageSize});
+  process.ranges.push_back({0x100000000, kPageSize, 1, 0});
   ProcessCore core = process.build();
   core.u64(process.block_at[1] + 24, kRam + kPageSize);
   CHECK(read_bytes(core.bytes()).error ==

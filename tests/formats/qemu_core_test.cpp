@@ -160,6 +160,7 @@ TEST_CASE("qemu-core: the architecture is told by name, host or RAM") {
   CHECK(arch("/usr/bin/qemu-system-aarch64", "", "mach-virt.ram", 62) == "aarch64");
   CHECK(arch("/usr/bin/qemu-system-i386 (deleted)", "", "pc.ram", 62) == "i386");
   CHECK(arch("/usr/bin/qemu-system-ppc64", "", "ram", 62) == "ppc64");
+  CHECK(arch("/usr/bin/qemu-system-x86_64-microvm", "", "ram", 62) == "x86_64");
   CHECK(arch("/lib/x.so", "qemu-system-riscv64 -m 1", "ram", 62) == "riscv64");
   CHECK(arch("/usr/libexec/qemu-kvm", "", "ram", 183) == "aarch64");
   CHECK(arch("/usr/libexec/qemu-kvm", "", "ram", 22) == "s390x");
