@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <functional>
 
 #include "support/image_bytes.h"
@@ -231,6 +232,62 @@ TEST_CASE("qemu-core: files of the user that do not help are refused by name") {
   CHECK(error({.executable = folder.path("none")}) ==
         folder.path("none") + ": open: No such file or directory");
   CHECK(error({.executable = text}) == text + ": offset 0x0: is no ELF file");
+}
+
+TEST_CASE(
+    "qemu-core: an installed debug file is found by build ID, and one that is bad does no harm") {
+  SampleProcess process;
+  ProcessCore core = process.build();
+  CoreMapping& program = core.mappings.front();
+  program.bytes = ByteWriter()
+                      .text(
+                          "\x7f"
+                          "ELF")
+                      .u8(2)
+                      .u8(1)
+                      .u8(1)
+                      .fill(9)
+                      .le16(3)
+                      .le16(62)
+                      .le32(1)
+                      .le64(0)
+                      .le64(64)
+                      .le64(0)
+                      .le32(0)
+                      .le16(64)
+                      .le16(56)
+                      .le16(1)
+                      .fill(6)
+                      .le32(4)
+                      .le32(4)
+                      .le64(120)
+                      .le64(120)
+                      .le64(0)
+                      .le64(20)
+                      .le64(20)
+                      .le64(4)
+                      .le32(4)
+                      .le32(4)
+                      .le32(3)
+                      .text("GNU")
+                      .u8(0)
+                      .u8(0xab)
+                      .u8(1)
+                      .u8(2)
+                      .u8(0xef)
+                      .bytes();
+  program.bytes.resize(kPageSize);
+  const ScratchFolder folder;
+  std::filesystem::create_directories(folder.path(".build-id/ab"));
+  const std::string file = folder.path(".build-id/ab/0102ef.debug");
+  const ReadOptions options{.debug_root = folder.path("")};
+  CHECK(read_bytes(core.bytes(), options).has_decision("from a search"));
+  write_file(file, Bytes(100, std::byte{'x'}));
+  const ReadResult result = read_bytes(core.bytes(), options);
+  CHECK(result.error == "");
+  CHECK(result.has_decision("not used: "));
+  CHECK(result.has_decision(".build-id/ab/0102ef.debug: holds no debug information"));
+  CHECK(result.has_decision("from a search"));
 }
 
 }  // namespace
