@@ -59,7 +59,8 @@ TEST_CASE("probe: a format that was asked for says what it misses") {
   };
   CHECK(read_as("qevm") == "input: offset 0x0: magic is not \"QEVM\"");
   CHECK(read_as("libvirt-save") == "input: offset 0x0: magic is not that of a libvirt save image");
-  CHECK(read_as("vmss") == "unknown input format \"vmss\" (there are: qevm, libvirt-save, qemu-core)");
+  CHECK(read_as("vmss") ==
+        "unknown input format \"vmss\" (there are: qevm, libvirt-save, qemu-core)");
 }
 
 }  // namespace
