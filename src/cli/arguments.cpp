@@ -127,6 +127,13 @@ void add_input_options(CLI::App& app, Options& options) {
         return text.empty() ? std::string("needs an ID or a NAME") : std::string();
       })
       ->group("Input");
+  app.add_option("--debug-file", request.read.debug_file, "Debug information of the QEMU in a core")
+      ->option_text("FILE")
+      ->group("Input");
+  app.add_option("--executable", request.read.executable, "Executable of the QEMU in a core")
+      ->option_text("FILE")
+      ->group("Input");
+  request.read.debug_root = "/usr/lib/debug";
 }
 
 void add_force(CLI::App& app, Options& options) {

@@ -42,7 +42,7 @@ class Help(Case):
 
     def test_formats(self):
         text = self.convert("formats").out.decode()
-        for name in ("qevm", "libvirt-save", "elf", "raw", "lime"):
+        for name in ("qevm", "libvirt-save", "qemu-core", "elf", "raw", "lime"):
             self.assertRegex(text, rf"(?m)^  {name} +\S")
         for codec in ("gzip", "bzip2", "xz", "lzop", "zstd", "lz4"):
             self.assertRegex(text, rf"compressed with.* {codec}\b")
@@ -112,7 +112,7 @@ class WrongCommandLines(Case):
             code=USAGE,
         )
         self.refuse(
-            'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2)',
+            'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2, qemu-core)',
             *["in.qevm", "-o", "out.raw", "--from", "ELF"],
             code=USAGE,
         )

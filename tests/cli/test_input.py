@@ -8,7 +8,7 @@ import subprocess
 import streams
 from harness import FAILED, LOST, Case, main, needs, needs_root
 
-UNKNOWN = ": is in none of the known formats (tried: qevm, libvirt-save, qcow2)"
+UNKNOWN = ": is in none of the known formats (tried: qevm, libvirt-save, qcow2, qemu-core)"
 
 
 class Kinds(Case):

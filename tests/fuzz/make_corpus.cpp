@@ -9,6 +9,7 @@
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
 #include "support/qcow2_builder.h"
+#include "support/process_core_builder.h"
 #include "support/scratch_folder.h"
 
 namespace vmconvert::test {
@@ -189,6 +190,30 @@ void add_qcow2(const Corpus& corpus) {
           .bytes());
 }
 
+void add_process_cores(const Corpus& corpus) {
+  SampleProcess process;
+  process.blocks[0].size = 8192;
+  process.ranges = {
+      {0, 4096, 0, 0}, {0xa0000, 4096, SampleRange::kIo, 0}, {0x100000, 4096, 0, 4096}};
+  process.note_at = 0x100000;
+  ProcessCore core = SampleProcess(process).build();
+  core.copy(process.blocks[0].host + 4096, vmcoreinfo_note("OSRELEASE=6.1\n"));
+  corpus.add("plain", core.bytes());
+  process.note_at = 0;
+  process.older = true;
+  process.executable = "/usr/bin/qemu-system-ppc64";
+  corpus.add("older-big-endian", SampleProcess(process).build(true).bytes());
+  process.blocks.push_back({.name = "dimm0", .host = 0x7f0000010000, .size = 4096});
+  process.blocks.push_back(
+      {.name = "pc.bios", .host = 0x7f0000020000, .size = 4096, .readonly = true});
+  process.ranges.push_back({0xfffff000, 4096, 2, 0});
+  process.ranges.push_back({0x100000000, 4096, 1, 0});
+  core = SampleProcess(process).build();
+  core.mapping_at(0x7f0000010000).stored = false;
+  core.mapping_at(0x7f0000020000).file = "/usr/share/bios";
+  corpus.add("untouched", core.bytes());
+}
+
 }  // namespace
 }  // namespace vmconvert::test
 
@@ -206,4 +231,5 @@ int main(int argc, char** argv) {
   test::add_kernel_facts(qevm);
   test::add_libvirt(test::Corpus(folder / "libvirt"));
   test::add_qcow2(test::Corpus(folder / "qcow2"));
+  test::add_process_cores(test::Corpus(folder / "qemu_core"));
 }

@@ -6,13 +6,15 @@ repeat what the first set already crosses, with more memory or a slower boot.
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Callable
 
 import consumers
 import conversions
+import process_cores
 import snapshot_checks
 from context import Context
-from lab import libvirt, snapshots
+from lab import libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, STOPPED, capture
 from lab.guest import FIRMWARE, RESET, Machine
 
@@ -196,5 +198,55 @@ _CONSUMERS = [
     _case("kdumpfile", Machine(), check=consumers.check_kdumpfile),
 ]
 
+
+
+def _core(name: str, check, *arguments: str, label: str = REAL, **options) -> Case:
+    return Case(name, partial(process_core.capture, process_core.Process(arguments, **options)), check, label)
+
+
+def _core_linux(name: str, qemu: int, executable: str, label: str) -> Case:
+    return _core(name, partial(process_cores.check_linux, executable=Path(executable)),
+                 "-machine", "q35", "-m", "128", "-cpu", "max,la57=off", "-vga", "std", "-device", "vmcoreinfo",
+                 qemu=qemu, linux=True, label=label)
+
+
+_OTHER_BACKENDS = (
+    "-machine", "pc,nvdimm=on", "-m", "192,slots=4,maxmem=2G", "-smp", "2", "-vga", "std",
+    "-object", "memory-backend-memfd,id=ram-node0,size=64M,share=on", "-numa", "node,cpus=0,memdev=ram-node0",
+    "-object", "memory-backend-ram,id=ram-node1,size=128M", "-numa", "node,cpus=1,memdev=ram-node1",
+    "-object", "memory-backend-ram,id=dimm0,size=32M", "-device", "pc-dimm,id=slot0,memdev=dimm0",
+    "-object", "memory-backend-ram,id=nv0,size=16M", "-device", "nvdimm,id=slot1,memdev=nv0")
+
+_PROCESS_CORES = [
+    _core_linux("core-linux", 7, "/usr/bin/qemu-system-x86_64", REAL),
+    _core_linux("core-qemu10-linux", 10, str(paths.ROOT / "qemu10/usr/bin/qemu-system-x86_64"), LONG),
+    _core("core-qemu10", process_cores.check_outputs, "-machine", "q35", "-m", "64", "-vga", "std", qemu=10,
+          blobs=((32 << 20, 8),), by=(process_core.GCORE,)),
+    # The kernel leaves out the DIMM, which nobody has touched.
+    _core("core-numa-dimm", process_cores.check_outputs, *_OTHER_BACKENDS, blobs=((16 << 20, 8), (100 << 20, 8)),
+          seconds=3),
+    _core("core-off", partial(process_cores.check_refused, text="dump-guest-core=off"),
+          "-machine", "pc,dump-guest-core=off", "-m", "32"),
+    _core("core-mapped-file", partial(process_cores.check_refused, text='mapped.ram", which the core leaves out'),
+          "-machine", "pc,memory-backend=ram0", "-m", "32", "-object",
+          "memory-backend-file,id=ram0,size=32M,share=on,mem-path=@DIR@/mapped.ram"),
+    _core("core-mapped-file-kept", process_cores.check_outputs,
+          "-machine", "pc,memory-backend=ram0", "-m", "32", "-object",
+          "memory-backend-file,id=ram0,size=32M,share=on,mem-path=@DIR@/mapped.ram", filter=0x3b,
+          blobs=((16 << 20, 8),), label=LONG),
+    _core("core-cut-off", process_cores.check_cut_off, "-machine", "pc", "-m", "64",
+          by=(process_core.KERNEL,), blobs=((16 << 20, 32),)),
+    _core("core-aarch64", process_cores.check_raw, "-machine", "virt", "-cpu", "cortex-a57", "-m", "64",
+          program="qemu-system-aarch64", blobs=((0x42000000, 8),)),
+    _core("core-s390x", process_cores.check_raw, "-machine", "s390-ccw-virtio", "-m", "64",
+          program="qemu-system-s390x", blobs=((32 << 20, 8),)),
+    _core("core-ppc64", process_cores.check_raw, "-machine", "pseries", "-m", "256",
+          program="qemu-system-ppc64", blobs=((32 << 20, 8),), seconds=4),
+    _core("core-riscv64", process_cores.check_raw, "-machine", "virt", "-m", "64",
+          program="qemu-system-riscv64", blobs=((0x82000000, 8),), label=LONG),
+    Case("core-debug-file", process_cores.capture_debug_program, process_cores.check_debug_file),
+]
+
 CASES = {case.name: case for case in
-         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_CONSUMERS)}
+         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_PROCESS_CORES,
+          *_CONSUMERS)}

@@ -19,9 +19,9 @@ from typing import Iterable
 import images
 
 _CHUNK = 4 << 20
-_FLAT_RANGE = re.compile(r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, (\w+)\): ([^@\n]+)")
+_FLAT_RANGE = re.compile(r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ([\w-]+)\): ([^@\n]+)")
 # Regions QEMU dumps that are not main memory: video RAM in its BAR, option ROMs, BIOS and flash.
-_NOT_MEMORY = re.compile(r".*vram|.*\.rom|pc\.bios|isa-bios|system\.flash\d")
+_NOT_MEMORY = re.compile(r".*vram|.*\.rom|pc\.bios|isa-bios|system\.flash\d|.*\.mrom")
 
 
 class Different(Exception):
@@ -77,7 +77,7 @@ def flat_memory_map(mtree: str) -> list[Region]:
         if 'AS "memory"' in view:
             matches = (_FLAT_RANGE.match(line) for line in view.splitlines())
             return [Region(int(m[1], 16), int(m[2], 16) + 1, m[4].strip())
-                    for m in matches if m and m[3] in ("ram", "rom", "romd")]
+                    for m in matches if m and m[3] in ("ram", "nv-ram", "rom", "romd")]
     raise Different('mtree.txt has no flat view of address space "memory"')
 
 

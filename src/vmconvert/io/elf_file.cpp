@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t kEhdr32 = 52, kEhdr64 = 64, kPhdr32 = 32, kPhdr64 = 56;
 constexpr std::size_t kShdr64 = 64, kShdr32 = 40;
 constexpr std::uint16_t kPnXnum = 0xffff;
+constexpr std::uint64_t kMostSegments = std::uint64_t{1}
+                                        << 21;  // QEMU's dumps of page tables have 10^5
 constexpr std::uint64_t kNoteAlignment = 4;
 
 std::size_t phdr_size(const ElfHeader& header) { return header.is_64 ? kPhdr64 : kPhdr32; }
@@ -117,6 +119,10 @@ ElfFile::ElfFile(const ByteSource& source) {
   cursor.seek({header_.e_phoff}, "e_phoff");
   if (phnum > cursor.remaining() / size) {
     cursor.fail("e_phnum", "is " + std::to_string(phnum) + ", more than the file can hold");
+  }
+  if (phnum > kMostSegments) {
+    cursor.fail("e_phnum", "is " + std::to_string(phnum) + ", more than any core has",
+                ErrorKind::unsupported);
   }
   segments_.reserve(static_cast<std::size_t>(phnum));
   std::array<std::byte, kPhdr64> bytes{};

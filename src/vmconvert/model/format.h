@@ -30,8 +30,11 @@ struct ReadOptions {
   std::map<std::string, GuestPhysAddr, std::less<>> block_addresses;
   /// The same, from a container around the input; what is not there is ignored.
   std::map<std::string, GuestPhysAddr, std::less<>> block_hints;
-  std::string snapshot;  ///< id or name of the one to read, of an input that holds several
-  bool screen = false;   ///< render what the display showed
+  std::string snapshot;    ///< id or name of the one to read, of an input that holds several
+  bool screen = false;     ///< render what the display showed
+  std::string debug_file;  ///< path of the debug information of the process in a core
+  std::string executable;  ///< path of the program of the process in a core
+  std::string debug_root;  ///< folder of installed debug information; empty: none is looked for
 };
 
 /// One input format.
