@@ -174,13 +174,17 @@ const DeviceField* DeviceFields::find(std::string_view idstr, std::uint64_t inst
 
 std::optional<FieldPlace> find_field(const DeviceField& root, std::string_view path) {
   FieldPlace place{0, root.size, 1, &root};
-  for (bool last = false; !last;) {
-    const std::size_t slash = path.find('/');
-    last = slash == std::string_view::npos;
-    const auto next = find_step(*place.field, path.substr(0, slash));
+  while (!path.empty()) {
+    // The first step is what is before the first slash, unless the name itself has slashes.
+    std::optional<FieldPlace> next;
+    std::size_t slash = 0;
+    for (; !next && slash < path.size(); ++slash) {
+      slash = std::min(path.find('/', slash), path.size());
+      next = find_step(*place.field, path.substr(0, slash));
+    }
     if (!next) return std::nullopt;
     place = {plus(place.offset, next->offset), next->size, next->count, next->field};
-    if (!last) path.remove_prefix(slash + 1);
+    path.remove_prefix(std::min(slash, path.size()));
   }
   return place;
 }

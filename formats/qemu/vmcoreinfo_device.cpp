@@ -56,7 +56,7 @@ std::optional<Vmcoreinfo> read_vmcoreinfo(const GuestImage& image, const QevmStr
   std::vector<std::byte> note(place->size);
   if (!read_guest(image, place->at, note)) return refuse("lies outside guest memory");
   const auto word = [&](std::size_t at) {
-    return load<std::uint32_t>(std::span(note).subspan(at), std::endian::little);
+    return load<std::uint32_t>(std::span(note).subspan(at), image.byte_order);
   };
   const std::string_view text(reinterpret_cast<const char*>(note.data()), note.size());
   if (word(0) != kNoteName.size() || text.substr(kNoteHeader, kNoteName.size()) != kNoteName) {
