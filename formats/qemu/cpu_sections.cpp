@@ -10,7 +10,7 @@
 namespace vmconvert::qemu {
 namespace {
 
-/// Field "is" tells an architecture; it has elements of 8 bytes in a 64-bit one.
+/// A field that only the CPUs of this architecture have.
 struct CpuSign {
   std::string_view field;
   Arch arch;
@@ -74,7 +74,11 @@ CpuSections::CpuSections(const QevmStream& stream, const ByteSource& source) : s
 
 const DeviceField* CpuSections::description(const DeviceSection& section) const {
   const DeviceField* root = fields_ ? fields_->find(section.idstr, section.instance_id) : nullptr;
-  return root != nullptr && section.sized && root->size == section.payload.size() ? root : nullptr;
+  if (root == nullptr || !section.sized || root->size != section.payload.size()) return nullptr;
+  const bool names_registers =
+      std::any_of(kSigns.begin(), kSigns.end(),
+                  [&](const CpuSign& sign) { return find_field(*root, sign.field).has_value(); });
+  return names_registers ? root : nullptr;
 }
 
 std::optional<CpuKind> CpuSections::kind() const {

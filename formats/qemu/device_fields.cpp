@@ -174,17 +174,18 @@ const DeviceField* DeviceFields::find(std::string_view idstr, std::uint64_t inst
 
 std::optional<FieldPlace> find_field(const DeviceField& root, std::string_view path) {
   FieldPlace place{0, root.size, 1, &root};
-  while (!path.empty()) {
-    // The first step is what is before the first slash, unless the name itself has slashes.
+  for (std::size_t begin = 0; begin <= path.size();) {
+    // A step ends at the next slash, unless the name itself has slashes.
     std::optional<FieldPlace> next;
-    std::size_t slash = 0;
-    for (; !next && slash < path.size(); ++slash) {
-      slash = std::min(path.find('/', slash), path.size());
-      next = find_step(*place.field, path.substr(0, slash));
-    }
+    std::size_t end = begin;
+    do {
+      end = std::min(path.find('/', end), path.size());
+      next = find_step(*place.field, path.substr(begin, end - begin));
+      ++end;
+    } while (!next && end <= path.size());
     if (!next) return std::nullopt;
     place = {plus(place.offset, next->offset), next->size, next->count, next->field};
-    path.remove_prefix(std::min(slash, path.size()));
+    begin = end;
   }
   return place;
 }

@@ -21,16 +21,26 @@ std::optional<S390xRegisters::Fp> read_fp(RegisterReader& reader) {
   return fp;
 }
 
-std::optional<std::array<Vector128, 32>> read_vectors(RegisterReader& reader,
-                                                      const S390xRegisters::Fp& fp) {
+/// A CPU without the vector facility has no subsection for it, and QEMU zeros in its place.
+std::array<Vector128, 32> read_vectors(RegisterReader& reader, const S390xRegisters::Fp& fp) {
   const std::string vregs = "cpu/vregs/";
-  if (!reader.has(vregs + vreg(0, 1))) return std::nullopt;
+  const bool has = reader.has(vregs + vreg(0, 1));
   std::array<Vector128, 32> vectors{};
   for (std::size_t i = 0; i < vectors.size(); ++i) {
-    vectors[i] = {reader.number(vregs + vreg(i, 1)),
-                  i < fp.fprs.size() ? fp.fprs[i] : reader.number(vregs + vreg(i, 0))};
+    if (i < fp.fprs.size()) {
+      vectors[i][1] = fp.fprs[i];
+    } else if (has) {
+      vectors[i][1] = reader.number(vregs + vreg(i, 0));
+    }
+    if (has) vectors[i][0] = reader.number(vregs + vreg(i, 1));
   }
   return vectors;
+}
+
+/// The same for the guarded storage facility.
+std::array<std::uint64_t, 4> read_guarded_storage(RegisterReader& reader) {
+  const std::string path = "cpu/gscb/env.gscb";
+  return reader.has(path) ? reader.numbers<4>(path) : std::array<std::uint64_t, 4>{};
 }
 
 constexpr std::uint32_t kOldestFixedVersion = 3, kNewestFixedVersion = 4;
@@ -48,8 +58,10 @@ S390xRegisters read_s390x_registers(RegisterReader& reader) {
   const auto acrs = reader.numbers<16>("env.aregs");
   for (std::size_t i = 0; i < acrs.size(); ++i) r.acrs[i] = static_cast<std::uint32_t>(acrs[i]);
   r.fp = read_fp(reader);
-  if (r.fp) r.vrs = read_vectors(reader, *r.fp);
-  if (reader.has("cpu/gscb/env.gscb")) r.guarded_storage = reader.numbers<4>("cpu/gscb/env.gscb");
+  if (r.fp) {  // always saved: without it, subsections are not described
+    r.vrs = read_vectors(reader, *r.fp);
+    r.guarded_storage = read_guarded_storage(reader);
+  }
   return r;
 }
 

@@ -7,9 +7,9 @@
 
 namespace vmconvert::elf {
 
-/// The content of PT_NOTE: the image's own notes if it has any; else NT_PRSTATUS of every vCPU, then
-/// QEMU's note of every vCPU, then VMCOREINFO; what the image does not have is left out. Each note is
-/// padded to 4 bytes.
+/// The content of PT_NOTE: the image's own notes if it has any; else NT_PRSTATUS of every vCPU,
+/// then QEMU's note of every vCPU, then VMCOREINFO; what the image does not have is left out. Each
+/// note is padded to 4 bytes.
 std::vector<std::byte> make_notes(const GuestImage& image);
 
 }  // namespace vmconvert::elf
