@@ -21,14 +21,16 @@ std::optional<Ppc64Registers::Fp> read_fp(RegisterReader& reader) {
 }
 
 std::optional<Ppc64Registers::Altivec> read_altivec(RegisterReader& reader, std::uint64_t vrsave) {
-  constexpr std::size_t kSize = 32 * 16;  // each the more significant half first
+  // QEMU writes the halves in the order in which its host has them in memory; hosts are
+  // little-endian.
+  constexpr std::size_t kSize = 32 * 16;
   const auto bytes = reader.state().bytes("cpu/altivec/env.vsr", kSize);
   if (!bytes || bytes->size() != kSize) return std::nullopt;
   Ppc64Registers::Altivec altivec;
   for (std::size_t i = 0; i < altivec.vr.size(); ++i) {
     const auto one = std::span(*bytes).subspan(16 * i, 16);
-    altivec.vr[i] = {load<std::uint64_t>(one.subspan(8), std::endian::big),
-                     load<std::uint64_t>(one, std::endian::big)};
+    altivec.vr[i] = {load<std::uint64_t>(one, std::endian::big),
+                     load<std::uint64_t>(one.subspan(8), std::endian::big)};
   }
   altivec.vscr = reader.number32("cpu/altivec/vscr");
   altivec.vrsave = static_cast<std::uint32_t>(vrsave);
