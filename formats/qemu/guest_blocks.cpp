@@ -24,9 +24,9 @@ constexpr std::array<std::string_view, 9> kNotMemory{"pc.bios",
                                                      "pvtime",
                                                      "bochs-display-vram",
                                                      "riscv_virt_board.mrom"};
-constexpr std::array<std::string_view, 8> kNotMemoryPrefixes{
-    "/rom@",      "sgx",        "ivshmem",     "system.flash",
-    "virt.flash", "sbsa.flash", "virt.secure", "mach-virt.tag"};
+constexpr std::array<std::string_view, 9> kNotMemoryPrefixes{
+    "/rom@",      "sgx",         "ivshmem",         "system.flash", "virt.flash",
+    "sbsa.flash", "virt.secure", "sbsa-ref.secure", "mach-virt.tag"};
 
 std::optional<std::string_view> device_path(std::string_view name) {
   const auto slash = name.rfind('/');

@@ -21,7 +21,7 @@ X86 = Arch("x86_64", firmware="No bootable device", firmware_log="firmware.log",
            # crash 8.0.2 and Volatility 3 do not follow five levels
            default_cpu="max,la57=off")
 # An emulator of its own: its guests' registers are 32 bits wide in a save.
-I386 = Arch("i386", firmware="No bootable device", firmware_log="firmware.log", emulators="qemu10")
+I386 = Arch("i386", "guest-i386", firmware="No bootable device", firmware_log="firmware.log", emulators="qemu10")
 AARCH64 = Arch("aarch64", "guest-arm64", "ttyAMA0", default_cpu="cortex-a72")
 # Not able to boot, the firmware stops all CPUs, on which QEMU would exit.
 S390X = Arch("s390x", "guest-s390x", "ttysclp0", "No virtio device found", extra=("-action", "panic=pause"))
