@@ -55,8 +55,8 @@ std::optional<Aarch64Registers::System> read_el1(const DeviceState& state) {
                                   .vbar = registers.find(kVbarEl1).value_or(0)};
 }
 
-/// Version 3 of the subsection holds FPSCR as a whole or, from QEMU 9.1 on where FPSR and FPCR have
-/// bits beyond it, leaves it zero and holds both in a subsection of its own.
+/// Version 3 of the subsection holds FPSCR as a whole or, where FPSR or FPCR have bits beyond it
+/// (QEMU 10.0), leaves it zero and holds both in a subsection of its own.
 std::optional<Aarch64Registers::Fp> read_fp(RegisterReader& reader) {
   const std::string vfp = "cpu/vfp/";
   if (!reader.has(vfp + "fpscr")) return std::nullopt;
@@ -65,7 +65,7 @@ std::optional<Aarch64Registers::Fp> read_fp(RegisterReader& reader) {
     const auto halves = reader.numbers<2>(vfp + "env.vfp.zregs[" + std::to_string(i) + "].d");
     fp.v[i] = {halves[0], halves[1]};
   }
-  const std::string own = "cpu/vfp/fpcr_fpsr/";
+  const std::string own = vfp + "cpu/vfp/fpcr_fpsr/";
   if (reader.has(own + "fpcr") && reader.has(own + "fpsr")) {
     fp.fpcr = reader.number32(own + "fpcr"), fp.fpsr = reader.number32(own + "fpsr");
   } else {

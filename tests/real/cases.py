@@ -197,11 +197,11 @@ _ARCHITECTURES = [
     _foreign("pc-firmware-notes-qemu10", LONG, type="pc", state=FIRMWARE, blobs=_around(256 << 20), qemu=10),
     _foreign("aarch64-numa-dimm-reset", LONG, **_ARM, state=RESET, memory=512, memory_options="slots=2,maxmem=2G",
              extra=(*_nodes(192, 320), *_dimms(256), *_ANY_FIRMWARE),
-             blobs=((1 << 30, 16), (0x4C000000, 16), (2 << 30, 16))),
+             blobs=((0x42000000, 16), (0x4C000000, 16), (2 << 30, 16))),
     _foreign("ppc64-dimm-reset", LONG, **_PPC64, state=RESET, memory_options="slots=2,maxmem=2G", extra=_dimms(256),
              blobs=((128 << 20, 16), (1 << 30, 16))),
     _foreign("sbsa-reset", LONG, type="sbsa-ref", arch=arches.AARCH64, cpu="", state=RESET, memory=1024,
-             vmcoreinfo=False, blobs=((1 << 40, 16),)),
+             vmcoreinfo=False, blobs=(((1 << 40) + (64 << 20), 16),)),
 ]
 
 _GUEST_1G = Machine(memory=1024)
