@@ -38,6 +38,17 @@ bool is_board(const PlainBoard& board, const QevmStream& stream, std::optional<C
   return cpu->arch == board.arch && (has_block || !stream.machine.empty());
 }
 
+/// "a (64 MiB), b (2 MiB)": the largest blocks, as a stream lists them first.
+std::string block_names(const QevmStream& stream) {
+  constexpr std::size_t kMost = 8;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(kMost, stream.blocks.size()); ++i) {
+    names += (i == 0 ? "" : ", ") + printable(stream.blocks[i].name) + " (" +
+             human_size(stream.blocks[i].used_length) + ")";
+  }
+  return names + (stream.blocks.size() > kMost ? ", ..." : "");
+}
+
 }  // namespace
 
 PlainBoard choose_board(const QevmStream& stream, std::optional<CpuKind> cpu,
@@ -54,7 +65,8 @@ PlainBoard choose_board(const QevmStream& stream, std::optional<CpuKind> cpu,
                                ? "the stream names no machine type and its RAM is of no known one"
                                : machine + " is not supported";
   if (options.block_addresses.empty())
-    refuse(what + "; if you know it, say where its RAM lies with --block NAME=ADDRESS");
+    refuse(what + "; if you know it, say where its RAM lies with --block NAME=ADDRESS; it has " +
+           block_names(stream));
   if (!cpu) refuse(what + ", and what its CPUs are is not described");
   return PlainBoard{.machine = stream.machine, .arch = cpu->arch, .is_known = false};
 }

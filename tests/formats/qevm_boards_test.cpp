@@ -65,7 +65,7 @@ TEST_CASE("boards: what the CPUs are tells machines of one name apart") {
   CHECK(
       read_board("virt", ram).error ==
       "input: machine type \"virt\" is not supported; if you know it, say where its RAM lies with "
-      "--block NAME=ADDRESS");
+      "--block NAME=ADDRESS; it has mem (1 MiB)");
 }
 
 TEST_CASE("boards: flash, ROMs and secure memory are not guest memory") {
@@ -117,7 +117,7 @@ TEST_CASE("boards: of a machine that is not known, the user says where RAM lies"
   CHECK(result.image->vcpus.size() == 1);
   CHECK(read_board("raspi3b", blocks, &arm).error ==
         "input: machine type \"raspi3b\" is not supported; if you know it, say where its RAM lies "
-        "with --block NAME=ADDRESS");
+        "with --block NAME=ADDRESS; it has ram (2 MiB), boot.rom (1 MiB)");
   CHECK(read_board("raspi3b", blocks, nullptr, told).error ==
         "input: machine type \"raspi3b\" is not supported, and what its CPUs are is not described");
 }

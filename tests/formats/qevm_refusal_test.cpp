@@ -197,14 +197,18 @@ TEST_CASE("refused: machines that are not known") {
     return result.error;
   };
   const std::string rest =
-      " is not supported; if you know it, say where its RAM lies with --block NAME=ADDRESS";
-  CHECK(message("virt-10.0", "loongarch.ram") == "input: machine type \"virt-10.0\"" + rest);
-  CHECK(message("malta", "mips_malta.ram") == "input: machine type \"malta\"" + rest);
-  CHECK(message("pseriesx", "ppc_spapr.ram") == "input: machine type \"pseriesx\"" + rest);
-  CHECK(message("p\xc3", "x") == "input: machine type \"p\\xc3\"" + rest);
+      " is not supported; if you know it, say where its RAM lies with --block NAME=ADDRESS; it "
+      "has ";
+  CHECK(message("virt-10.0", "loongarch.ram") ==
+        "input: machine type \"virt-10.0\"" + rest + "loongarch.ram (4 KiB)");
+  CHECK(message("malta", "mips_malta.ram") ==
+        "input: machine type \"malta\"" + rest + "mips_malta.ram (4 KiB)");
+  CHECK(message("pseriesx", "ppc_spapr.ram") ==
+        "input: machine type \"pseriesx\"" + rest + "ppc_spapr.ram (4 KiB)");
+  CHECK(message("p\xc3", "x") == "input: machine type \"p\\xc3\"" + rest + "x (4 KiB)");
   CHECK(message("", "loongarch.ram") ==
         "input: the stream names no machine type and its RAM is of no known one; if you know it, "
-        "say where its RAM lies with --block NAME=ADDRESS");
+        "say where its RAM lies with --block NAME=ADDRESS; it has loongarch.ram (4 KiB)");
 }
 
 }  // namespace

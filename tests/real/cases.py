@@ -184,6 +184,8 @@ _ARCHITECTURES = [
     _foreign("s390x-linux-qemu10", REAL, **_S390X, qemu=10),
     _foreign("ppc64le-linux", LONG, **_PPC64),
     _foreign("ppc64le-linux-qemu10", REAL, **_PPC64, qemu=10),
+    # A hash page table, which is a live section of its own in the save.
+    _foreign("ppc64le-hash-linux", LONG, **_PPC64, cpu="power8"),
     # Linux is little-endian on the guests above, their firmware big-endian.
     _foreign("ppc64-firmware", LONG, **_PPC64, state=FIRMWARE, blobs=((256 << 20, 16),)),
     _foreign("ppc64-firmware-qemu10", LONG, **_PPC64, state=FIRMWARE, qemu=10, blobs=((256 << 20, 16),)),
