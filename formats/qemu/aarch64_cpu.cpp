@@ -18,7 +18,7 @@ constexpr std::uint64_t kSctlrEl1 = 0x603000000013c080, kTtbr0El1 = 0x6030000000
                         kTtbr1El1 = 0x603000000013c101, kTcrEl1 = 0x603000000013c102,
                         kMairEl1 = 0x603000000013c510, kVbarEl1 = 0x603000000013c600;
 constexpr std::uint64_t kAarch64Id = 0x6030;  // upper 16 bits
-constexpr std::uint64_t kMostSystemRegisters = 8192;
+constexpr std::uint64_t kMostSystemRegisters = 2048;
 
 // FPSCR, of which AArch64 sees two halves: FPSR holds the status (N, Z, C, V, QC and cumulative
 // exceptions), FPCR the controls. Arm ARM, D19.2.

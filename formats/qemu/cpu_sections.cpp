@@ -19,6 +19,9 @@ constexpr std::array kSigns{CpuSign{"env.segs", Arch::x86_64}, CpuSign{"env.xreg
                             CpuSign{"env.psw.mask", Arch::s390x}, CpuSign{"env.crf", Arch::ppc64},
                             CpuSign{"env.misa_mxl", Arch::riscv64}};
 
+// QEMU 10 has at most 4096 (q35).
+constexpr std::size_t kMostVcpus = 4096;
+
 std::optional<DeviceField> fixed_layout(Arch arch, const DeviceSection& section,
                                         const ByteSource& source) {
   switch (arch) {
@@ -75,9 +78,9 @@ CpuSections::CpuSections(const QevmStream& stream, const ByteSource& source) : s
 const DeviceField* CpuSections::description(const DeviceSection& section) const {
   const DeviceField* root = fields_ ? fields_->find(section.idstr, section.instance_id) : nullptr;
   if (root == nullptr || !section.sized || root->size != section.payload.size()) return nullptr;
-  const bool names_registers =
-      std::any_of(kSigns.begin(), kSigns.end(),
-                  [&](const CpuSign& sign) { return find_field(*root, sign.field).has_value(); });
+  const bool names_registers = std::any_of(kSigns.begin(), kSigns.end(), [&](const CpuSign& sign) {
+    return find_field(*root, sign.field).has_value();
+  });
   return names_registers ? root : nullptr;
 }
 
@@ -104,7 +107,14 @@ std::vector<Vcpu> CpuSections::read(Arch arch, Diagnostics& diagnostics) const {
                                           std::to_string(section.version_id) + ") " + why);
     return std::vector<Vcpu>();
   };
+  if (sections_.size() > kMostVcpus) {
+    return give_up(*sections_[kMostVcpus], "is of one vCPU too many");
+  }
   for (const DeviceSection* section : sections_) {
+    // Sections that share a description would let a small file cost much time.
+    if (!vcpus.empty() && section->instance_id == sections_[vcpus.size() - 1]->instance_id) {
+      return give_up(*section, "comes twice");
+    }
     std::optional<DeviceField> fixed;
     const DeviceField* root = description(*section);
     if (root == nullptr) {

@@ -268,6 +268,16 @@ TEST_CASE("registers: a section that lacks a field or is not as long as describe
   check_none(read_bytes(stream.bytes()), "1 (version 30) is of an unknown layout");
 }
 
+TEST_CASE("registers: a vCPU that comes twice, and more of them than a machine has") {
+  QevmBuilder twice = pc().ram_start({{"pc.ram", 4096, {}}}).ram_end();
+  twice.device("cpu", cpu_state({}), {.instance = 3, .version = 12});
+  twice.device("cpu", cpu_state({}), {.instance = 3, .version = 12});
+  check_none(read_bytes(twice.eos().bytes()), "3 (version 12) comes twice");
+  QevmBuilder many = pc().ram_start({{"pc.ram", 4096, {}}}).ram_end();
+  for (std::uint32_t i = 0; i <= 4096; ++i) many.device("cpu", Bytes(8), {.instance = i});
+  check_none(read_bytes(many.eos().bytes()), "4096 (version 1) is of one vCPU too many");
+}
+
 TEST_CASE("registers: CPUs of 32 bits are refused") {
   const auto message = [](const ReadResult& result) {
     CHECK(result.kind == ErrorKind::unsupported);
