@@ -7,11 +7,12 @@ from pathlib import Path
 
 import images
 from context import Context, Failed
-from conversions import check_outputs
+from conversions import check_outputs, require_equal_notes
 from lab import paths
 
 _EM_PPC64, _EM_S390 = 21, 22
 _NT_PRSTATUS, _NT_PPC_VMX, _NT_PPC_SPE, _NT_PPC_VSX = 1, 0x100, 0x101, 0x102
+_VSCR, _VRSAVE = 512, 528  # in NT_PPC_VMX
 _PR_PID = slice(32, 36)  # in NT_PRSTATUS of 64-bit architectures
 
 # QEMU's names of registers that gdb names otherwise. Both are in lower case here.
@@ -26,7 +27,7 @@ def _vmcore(context: Context) -> Path:
 
 
 def _as_it_should_be(note: tuple[str, int, bytes], cpu: int, machine: int, order: str) -> tuple[str, int, bytes]:
-    """A note of QEMU's, without QEMU's errors: docs/writers/elf.md, "Where QEMU's notes are wrong"."""
+    """A note of QEMU's, without QEMU's errors: docs/writers/elf.md, "Notes"."""
     name, note_type, desc = note
     if machine == _EM_PPC64 and note_type in (_NT_PPC_VMX, _NT_PPC_VSX):
         name = "LINUX"
@@ -36,6 +37,15 @@ def _as_it_should_be(note: tuple[str, int, bytes], cpu: int, machine: int, order
         if found not in (right, bytes(4), struct.pack("<I", cpu)):
             raise Failed(f"QEMU's dump has pr_pid {found.hex()} for vCPU {cpu - 1}: the test does not know that")
         desc = desc[:32] + right + desc[36:]
+    return _without_vscr((name, note_type, desc), machine, order)
+
+
+def _without_vscr(note: tuple[str, int, bytes], machine: int, order: str) -> tuple[str, int, bytes]:
+    """Blanks what of ppc64's Altivec state cannot be compared: QEMU writes no VRSAVE, and VSCR for big-endian readers."""
+    name, note_type, desc = note
+    if (machine, note_type) == (_EM_PPC64, _NT_PPC_VMX):
+        kept = _VSCR if order == "<" else _VRSAVE
+        desc = desc[:kept] + bytes(len(desc) - kept)
     return name, note_type, desc
 
 
@@ -55,13 +65,8 @@ def check_notes(context: Context):
         cpu += note[:2] == ("CORE", _NT_PRSTATUS)
         if machine != _EM_PPC64 or note[1] != _NT_PPC_SPE:  # no 64-bit CPU has an SPE
             expected.append(_as_it_should_be(note, cpu, machine, order))
-    actual = images.notes(output)
-    if [note[:2] for note in actual] != [note[:2] for note in expected]:
-        raise Failed(f"notes are {[note[:2] for note in actual]}, QEMU has {[note[:2] for note in expected]}")
-    for (name, note_type, ours), (_, _, theirs) in zip(actual, expected):
-        if ours != theirs:
-            at = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
-            raise Failed(f"note {name} type {note_type:#x} ({len(ours)} bytes, QEMU's {len(theirs)}) differs at {at}")
+    actual = [_without_vscr(note, machine, order) for note in images.notes(output)]
+    require_equal_notes(actual, expected)
     print(f"{len(actual)} notes of {cpu} vCPUs equal")
 
 
