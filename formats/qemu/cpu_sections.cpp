@@ -135,8 +135,10 @@ std::vector<Vcpu> CpuSections::read(Arch arch, Diagnostics& diagnostics) const {
 }
 
 std::endian guest_byte_order(Arch arch, std::span<const Vcpu> vcpus) {
-  // SCTLR_EL1.EE: of data accesses of the kernel; LPCR.ILE: of interrupt handlers.
-  constexpr std::uint64_t kSctlrEe = std::uint64_t{1} << 25, kLpcrIle = std::uint64_t{1} << 25;
+  // SCTLR_EL1.EE: of data accesses of the kernel. LPCR.ILE: of interrupt handlers of a guest of a
+  // hypervisor, as pseries machines are; on bare metal, where MSR.HV is set, the mode of now.
+  constexpr std::uint64_t kSctlrEe = std::uint64_t{1} << 25, kLpcrIle = std::uint64_t{1} << 25,
+                          kMsrHv = std::uint64_t{1} << 60, kMsrLe = 1;
   if (arch == Arch::s390x) return std::endian::big;
   if (vcpus.empty()) return std::endian::little;
   if (const auto* arm = std::get_if<Aarch64Registers>(&vcpus.front())) {
@@ -144,7 +146,9 @@ std::endian guest_byte_order(Arch arch, std::span<const Vcpu> vcpus) {
     return big ? std::endian::big : std::endian::little;
   }
   if (const auto* ppc = std::get_if<Ppc64Registers>(&vcpus.front())) {
-    return (ppc->lpcr & kLpcrIle) != 0 ? std::endian::little : std::endian::big;
+    const bool little =
+        (ppc->msr & kMsrHv) != 0 ? (ppc->msr & kMsrLe) != 0 : (ppc->lpcr & kLpcrIle) != 0;
+    return little ? std::endian::little : std::endian::big;
   }
   return std::endian::little;
 }

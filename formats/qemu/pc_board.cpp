@@ -52,7 +52,8 @@ PcBoard::PcBoard(const QevmStream& stream, const ByteSource& source, Diagnostics
     : stream_(&stream), source_(&source), diagnostics_(&diagnostics) {
   const auto [board, what] = board_of(stream);
   board_ = board;
-  decide("machine type " + (stream.machine.empty() ? "unknown (before 2.4)" : stream.machine) +
+  decide("machine type " +
+         (stream.machine.empty() ? "unknown (before 2.4)" : printable(stream.machine)) +
          ", board " + what);
   cmos_ = payload_bytes<128>(source, stream.find_section("mc146818rtc"), 0);
 }

@@ -79,8 +79,9 @@ class ImageBuilder {
 
   Arch place_board(std::optional<CpuKind> cpu) {
     const PlainBoard board = choose_board(stream_, cpu, options_, name());
-    decide("machine type " + (stream_.machine.empty() ? "unknown (before 2.4)" : stream_.machine) +
-           ", " + std::string(arch_name(board.arch)));
+    decide("machine type " +
+           (stream_.machine.empty() ? "unknown (before 2.4)" : printable(stream_.machine)) + ", " +
+           std::string(arch_name(board.arch)));
     if (!board.is_known) {
       place_told_blocks();
       return board.arch;

@@ -1,5 +1,6 @@
 #include <cstddef>
 
+#include "qemu/cpu_sections.h"
 #include "support/described_state.h"
 #include "support/device_payloads.h"
 #include "support/pc_stream.h"
@@ -153,6 +154,19 @@ TEST_CASE("registers: ppc64, by name, in either byte order") {
   CHECK(result.image->byte_order == std::endian::little);
   CHECK(read_cpus("pseries-7.2", "ppc_spapr.ram", {ppc64_state(0, 0)}).image->byte_order ==
         std::endian::big);
+}
+
+TEST_CASE("registers: the byte order of a ppc64 guest on bare metal is that of its mode") {
+  constexpr std::uint64_t kHypervisor = std::uint64_t{1} << 60, kIle = 1 << 25;
+  const auto order = [](std::uint64_t msr, std::uint64_t lpcr) {
+    Ppc64Registers r;
+    r.msr = msr, r.lpcr = lpcr;
+    return qemu::guest_byte_order(Arch::ppc64, std::vector<Vcpu>{r});
+  };
+  CHECK(order(kHypervisor | 1, 0) == std::endian::little);
+  CHECK(order(kHypervisor, kIle) == std::endian::big);
+  CHECK(order(0, kIle) == std::endian::little);
+  CHECK(order(1, 0) == std::endian::big);
 }
 
 TEST_CASE("registers: riscv64, by name") {
