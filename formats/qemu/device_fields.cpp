@@ -174,13 +174,18 @@ const DeviceField* DeviceFields::find(std::string_view idstr, std::uint64_t inst
 
 std::optional<FieldPlace> find_field(const DeviceField& root, std::string_view path) {
   FieldPlace place{0, root.size, 1, &root};
-  for (bool last = false; !last;) {
-    const std::size_t slash = path.find('/');
-    last = slash == std::string_view::npos;
-    const auto next = find_step(*place.field, path.substr(0, slash));
+  for (std::size_t begin = 0; begin <= path.size();) {
+    // A step ends at the next slash, unless the name itself has slashes.
+    std::optional<FieldPlace> next;
+    std::size_t end = begin;
+    do {
+      end = std::min(path.find('/', end), path.size());
+      next = find_step(*place.field, path.substr(begin, end - begin));
+      ++end;
+    } while (!next && end <= path.size());
     if (!next) return std::nullopt;
     place = {plus(place.offset, next->offset), next->size, next->count, next->field};
-    if (!last) path.remove_prefix(slash + 1);
+    begin = end;
   }
   return place;
 }

@@ -54,8 +54,8 @@ class DeviceFields {
 
 /// Finds a field by its path from `root`: "vga/cr" is the member cr of the struct vga, "regs[2]"
 /// the third element of an array, "guest_slots[1]/active" a member of the second,
-/// "vga/vga.endian/x" the field x of the subsection vga.endian. A name may contain brackets itself
-/// ("unused[1]").
+/// "vga/vga.endian/x" the field x of the subsection vga.endian. A name may contain brackets and slashes
+/// itself ("unused[1]", the subsection "cpu/fpu").
 std::optional<FieldPlace> find_field(const DeviceField& root, std::string_view path);
 
 /// The values of one section's fields, by path. A field that the section does not have, that has

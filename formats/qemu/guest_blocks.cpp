@@ -13,14 +13,20 @@ namespace {
 
 constexpr std::uint64_t kCmosUnit = 64 * 1024;
 
-constexpr std::array<std::string_view, 3> kDefaultNames{"pc.ram", "microvm.ram", "xen.ram"};
-
-// Blocks that QEMU's x86 boards and devices make for anything but guest memory, where the name does
-// not begin with a device path.
-constexpr std::array<std::string_view, 10> kNotMemory{
-    "pc.bios",  "pc.rom",  "isa-bios", "system.flash0", "system.flash1",
-    "vga.vram", "vga.rom", "sgx-epc",  "tpm-ppi",       "bochs-display-vram"};
-constexpr std::array<std::string_view, 3> kNotMemoryPrefixes{"/rom@", "sgx", "ivshmem"};
+// Blocks that QEMU's boards and devices make for anything but guest memory, where the name does not
+// begin with a device path.
+constexpr std::array<std::string_view, 9> kNotMemory{"pc.bios",
+                                                     "pc.rom",
+                                                     "isa-bios",
+                                                     "vga.vram",
+                                                     "vga.rom",
+                                                     "tpm-ppi",
+                                                     "pvtime",
+                                                     "bochs-display-vram",
+                                                     "riscv_virt_board.mrom"};
+constexpr std::array<std::string_view, 9> kNotMemoryPrefixes{
+    "/rom@",      "sgx",         "ivshmem",         "system.flash", "virt.flash",
+    "sbsa.flash", "virt.secure", "sbsa-ref.secure", "mach-virt.tag"};
 
 std::optional<std::string_view> device_path(std::string_view name) {
   const auto slash = name.rfind('/');
@@ -63,8 +69,9 @@ bool is_about(std::uint64_t blocks, std::uint64_t cmos) {
 
 class Classifier {
  public:
-  Classifier(std::span<const RamBlock> blocks, std::optional<std::uint64_t> ram_size)
-      : blocks_(blocks), ram_size_(ram_size) {
+  Classifier(std::span<const RamBlock> blocks, std::span<const std::string_view> default_names,
+             std::optional<std::uint64_t> ram_size)
+      : blocks_(blocks), default_names_(default_names), ram_size_(ram_size) {
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       const std::string_view name = blocks[i].name;
       if (is_memory_name(name)) {
@@ -78,7 +85,7 @@ class Classifier {
   }
 
   std::optional<GuestBlocks> classify() {
-    for (const std::string_view name : kDefaultNames) {
+    for (const std::string_view name : default_names_) {
       if (const auto block = find_block(blocks_, name)) return split({*block});
     }
     std::vector<std::size_t> nodes = candidates_;
@@ -125,6 +132,7 @@ class Classifier {
   }
 
   std::span<const RamBlock> blocks_;
+  std::span<const std::string_view> default_names_;
   std::optional<std::uint64_t> ram_size_;
   std::vector<std::size_t> candidates_;
   GuestBlocks result_;
@@ -144,9 +152,10 @@ std::optional<std::size_t> find_block(std::span<const RamBlock> blocks, std::str
   return std::nullopt;
 }
 
-GuestBlocks classify_blocks(std::span<const RamBlock> blocks, std::optional<std::uint64_t> ram_size,
-                            std::string_view file) {
-  Classifier classifier(blocks, ram_size);
+GuestBlocks classify_blocks(std::span<const RamBlock> blocks,
+                            std::span<const std::string_view> default_names,
+                            std::optional<std::uint64_t> ram_size, std::string_view file) {
+  Classifier classifier(blocks, default_names, ram_size);
   if (auto result = classifier.classify()) return *result;
   throw Error(
       ErrorKind::unsupported, file, std::nullopt,

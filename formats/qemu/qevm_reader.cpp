@@ -6,31 +6,23 @@
 #include <optional>
 #include <utility>
 
+#include "qemu/boards.h"
+#include "qemu/cpu_sections.h"
 #include "qemu/guest_blocks.h"
+#include "qemu/memory_map.h"
+#include "qemu/pc_board.h"
 #include "qemu/qevm_format.h"
 #include "qemu/qevm_stream.h"
 #include "qemu/virtio_mem.h"
 #include "qemu/vmcoreinfo_device.h"
-#include "qemu/x86_cpu.h"
-#include "qemu/x86_layout.h"
 #include "vmconvert/base/text.h"
 
 namespace vmconvert::qemu {
 namespace {
 
-constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
-constexpr std::uint64_t kDeviceMemoryAlignment = std::uint64_t{1} << 30;
-
-/// The first `N` bytes of a section's payload from `skip` on.
-template <std::size_t N>
-std::optional<std::array<std::byte, N>> payload_bytes(const ByteSource& source,
-                                                      const DeviceSection* section,
-                                                      std::uint64_t skip) {
-  if (section == nullptr || section->payload.size() < skip + N) return std::nullopt;
-  std::array<std::byte, N> bytes{};
-  source.read_at(section->payload.begin() + skip, bytes);
-  return bytes;
-}
+// What QEMU aligns memory devices to: on PCs the area where they are, in it each of them.
+constexpr std::uint64_t kPcDeviceMemoryAlignment = std::uint64_t{1} << 30;
+constexpr std::uint64_t kDeviceAlignment = std::uint64_t{2} << 20;
 
 /// Places the blocks of one stream in guest-physical space and makes the image.
 class ImageBuilder {
@@ -43,20 +35,17 @@ class ImageBuilder {
         diagnostics_(diagnostics) {}
 
   GuestImage build() {
-    board_ = choose_board();
-    if (const auto cmos = payload_bytes<128>(*source_, stream_.find_section("mc146818rtc"), 0)) {
-      cmos_ = *cmos;
-    }
-    guest_blocks_ =
-        classify_blocks(stream_.blocks, cmos_ ? cmos_ram_size(*cmos_) : std::nullopt, name());
-    check_shared_blocks();
+    const CpuSections cpus(stream_, *source_);
     check_block_options();
     for (RamBlock& block : stream_.blocks) lists_.push_back(block.pages.finish());
-    place_main_ram();
-    place_virtio_memory();
-    place_memory_devices();
+    const Arch arch = PcBoard::matches(stream_) ? place_pc() : place_board(cpus.kind());
     GuestImage image = make_image();
-    image.vcpus = read_x86_vcpus(stream_, *source_, diagnostics_);
+    image.vcpus = cpus.read(arch, diagnostics_);
+    image.arch = arch_of(arch, image.vcpus);
+    image.byte_order = guest_byte_order(arch, image.vcpus);
+    if (arch == Arch::ppc64 && image.vcpus.empty())
+      diagnostics_.warn(name(),
+                        "byte order not known without registers, taken to be little-endian");
     image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
     return image;
   }
@@ -67,50 +56,62 @@ class ImageBuilder {
 
   // --- board -------------------------------------------------------------------------------------
 
-  Board choose_board() {
-    const std::string& machine = stream_.machine;
-    const bool is_pc =
-        machine.empty()
-            ? find_block(stream_.blocks, "pc.ram") || stream_.find_section("I440FX") != nullptr
-            : machine.starts_with("pc-") || machine.starts_with("rhel") || machine == "pc" ||
-                  machine == "q35" || machine == "isapc" || machine == "microvm" ||
-                  machine.starts_with("xenfv");
-    if (!is_pc) {
-      throw Error(ErrorKind::unsupported, name(), std::nullopt,
-                  machine.empty() ? "the stream names no machine type and is not of a PC"
-                                  : "machine type " + quoted(machine) +
-                                        " is not an x86 PC; only those are supported");
+  /// QEMU takes an x86 guest for a 32-bit one as long as the first vCPU is not in long mode.
+  static Arch arch_of(Arch arch, const std::vector<Vcpu>& vcpus) {
+    if (arch != Arch::x86_64 || vcpus.empty()) return arch;
+    const auto* first = std::get_if<X86Registers>(&vcpus.front());
+    return first != nullptr && !first->long_mode ? Arch::i386 : Arch::x86_64;
+  }
+
+  Arch place_pc() {
+    const PcBoard board(stream_, *source_, diagnostics_);
+    guest_blocks_ = classify_blocks(stream_.blocks, kPcRamNames, board.ram_size(), name());
+    check_shared_blocks();
+    const MainRam ram = board.layout(
+        guest_blocks_.main_ram, options_.below_4g,
+        [this](std::size_t block, std::uint64_t most) { return block_head(block, most); });
+    for (const RamPart& part : ram.parts) map_main(part.offset, part.guest);
+    board.overlay_legacy_area(map_, ram);
+    place_virtio_memory();
+    place_memory_devices(ram.end, kPcDeviceMemoryAlignment);
+    return Arch::x86_64;
+  }
+
+  Arch place_board(std::optional<CpuKind> cpu) {
+    const PlainBoard board = choose_board(stream_, cpu, options_, name());
+    decide("machine type " +
+           (stream_.machine.empty() ? "unknown (before 2.4)" : printable(stream_.machine)) + ", " +
+           std::string(arch_name(board.arch)));
+    if (!board.is_known) {
+      place_told_blocks();
+      return board.arch;
     }
-    const auto [board, what] = board_of(machine);
-    decide("machine type " + (machine.empty() ? "unknown (before 2.4)" : machine) + ", board " +
-           what);
-    return board;
+    if (options_.below_4g) {
+      throw Error(
+          ErrorKind::usage, name(), std::nullopt,
+          "--below-4g is for x86 PCs; this is a machine of type " + quoted(stream_.machine));
+    }
+    guest_blocks_ =
+        classify_blocks(stream_.blocks, std::span(&board.ram_block, 1), std::nullopt, name());
+    check_shared_blocks();
+    const auto guest = GuestRange::sized(board.ram, main_ram_size());
+    decide(human_size(guest.size()) + " of RAM from " + hex(guest.begin().value) +
+           " on (from the board's memory map)");
+    map_main(0, guest);
+    place_virtio_memory();
+    place_memory_devices(guest.end(), board.device_memory_alignment);
+    return board.arch;
   }
 
-  std::pair<Board, std::string> board_of(const std::string& machine) const {
-    if (stream_.find_section("mch") != nullptr || machine.find("q35") != std::string::npos)
-      return {Board::q35, "q35"};
-    if (machine == "microvm") return {Board::microvm, "microvm"};
-    if (machine == "isapc") return {Board::isapc, "isapc"};
-    if (machine.starts_with("xenfv")) return {Board::xenfv, "xenfv"};
-    const bool searched = !stream_.sections.empty();
-    if (machine.empty() && searched && stream_.find_section("I440FX") == nullptr)
-      return {Board::isapc, "isapc"};
-    return {Board::i440fx, "i440fx"};
-  }
-
-  /// Configuration space of the host bridge: a PCI device's state is be32 version 2, then 256
-  /// bytes.
-  std::optional<PciConfig> host_bridge() const {
-    const bool q35 = board_ == Board::q35;
-    const auto config =
-        payload_bytes<256>(*source_, stream_.find_section(q35 ? "mch" : "I440FX"), 4);
-    if (!config) return std::nullopt;
-    const auto word = [&](std::size_t at) {
-      return load<std::uint16_t>(std::span(*config).subspan(at), std::endian::little);
-    };
-    const bool known = word(0) == 0x8086 && word(2) == (q35 ? 0x29c0 : 0x1237);
-    return known ? config : std::nullopt;
+  /// Of a machine that is not known: the blocks whose address the user gives are its memory.
+  void place_told_blocks() {
+    for (std::size_t i = 0; i < stream_.blocks.size(); ++i) {
+      if (const auto told = told_address(stream_.blocks[i])) {
+        guest_blocks_.main_ram.push_back(i);
+        place_block(i, block_range(stream_.blocks[i], told->address), 0, told->by);
+      }
+    }
+    check_shared_blocks();
   }
 
   // --- content that is elsewhere -----------------------------------------------------------------
@@ -137,24 +138,6 @@ class ImageBuilder {
     return sum;
   }
 
-  void place_main_ram() {
-    SplitFacts facts{board_, stream_.machine, main_ram_size(), cmos_, options_.below_4g};
-    // xen.ram is allocated with the hole inside: its length counts the hole.
-    const bool has_hole = board_ == Board::xenfv &&
-                          stream_.blocks[guest_blocks_.main_ram.front()].name == "xen.ram" &&
-                          facts.ram_size > k4GiB;
-    const Split split = choose_split(facts);
-    below_ = split.below;
-    above_ = facts.ram_size - std::min(facts.ram_size, has_hole ? k4GiB : below_);
-    if (above_ != 0) above_base_ = choose_above_base();
-    decide(human_size(below_) + " of RAM from address 0 on" +
-           (above_ == 0 ? "" : ", " + human_size(above_) + " from " + hex(above_base_) + " on") +
-           " (from " + split.origin + ")");
-    map_main(0, GuestRange::sized({0}, below_));
-    map_main(has_hole ? k4GiB : below_, GuestRange::sized({above_base_}, above_));
-    overlay_legacy_area(map_, board_, host_bridge(), legacy_blocks(), below_);
-  }
-
   /// The first bytes of a block, at most `most`.
   std::vector<std::byte> block_head(std::size_t block, std::uint64_t most) const {
     GuestImage view;
@@ -170,24 +153,6 @@ class ImageBuilder {
     return bytes;
   }
 
-  std::uint64_t choose_above_base() {
-    constexpr std::uint64_t kSearched = 1024 * 1024;
-    constexpr std::uint64_t kHyperTransport = 0xfd00000000;
-    const auto low_memory = block_head(guest_blocks_.main_ram.front(), kSearched);
-    const auto acpi = find_block(stream_.blocks, "/rom@etc/acpi/tables");
-    const auto acpi_tables = acpi ? block_head(*acpi, kSearched) : std::vector<std::byte>();
-    if (tells_relocated_ram(low_memory, acpi_tables, above_)) {
-      decide("the guest's memory map says that RAM above 4 GiB was relocated (AMD)");
-      return kAmdRelocatedBase;
-    }
-    if (k4GiB + above_ > kHyperTransport) {
-      diagnostics_.warn(name(), "RAM above 4 GiB reaches beyond " + hex(kHyperTransport) +
-                                    "; if this is an AMD guest, QEMU may have put it at " +
-                                    hex(kAmdRelocatedBase));
-    }
-    return k4GiB;
-  }
-
   /// Maps main RAM, the concatenation of its blocks, from `offset` on.
   void map_main(std::uint64_t offset, GuestRange guest) {
     for (const std::size_t block : guest_blocks_.main_ram) {
@@ -199,19 +164,6 @@ class ImageBuilder {
       }
       offset -= std::min(offset, size);
     }
-  }
-
-  LegacyBlocks legacy_blocks() const {
-    LegacyBlocks legacy;
-    legacy.option_roms = find_block(stream_.blocks, "pc.rom");
-    legacy.bios = find_block(stream_.blocks, "isa-bios");
-    if (!legacy.bios) legacy.bios = find_block(stream_.blocks, "pc.bios");
-    if (legacy.bios) legacy.bios_size = stream_.blocks[*legacy.bios].used_length;
-    legacy.vga =
-        std::any_of(stream_.blocks.begin(), stream_.blocks.end(), [](const RamBlock& block) {
-          return block.name.ends_with("vga.vram") || block.name.ends_with("qxl.vgavram");
-        });
-    return legacy;
   }
 
   /// An address with where it came from.
@@ -291,7 +243,9 @@ class ImageBuilder {
   /// Nothing in the stream tells where a DIMM was plugged. QEMU puts them behind main RAM, each at
   /// the first place where it fits; with several of different sizes the order decides, and it is
   /// not known.
-  void place_memory_devices() {
+  /// @param end  of main RAM
+  /// @param alignment  of the area behind it; 0: the board has none
+  void place_memory_devices(GuestPhysAddr end, std::uint64_t alignment) {
     std::vector<std::size_t> unplaced;
     for (const std::size_t index : guest_blocks_.memory_devices) {
       const RamBlock& block = stream_.blocks[index];
@@ -306,12 +260,12 @@ class ImageBuilder {
     const bool same_size = std::all_of(unplaced.begin(), unplaced.end(), [&](std::size_t i) {
       return stream_.blocks[i].used_length == stream_.blocks[unplaced.front()].used_length;
     });
-    if (!same_size) {
+    if (!same_size || alignment == 0) {
       for (const std::size_t index : unplaced) lose_block(stream_.blocks[index]);
       return;
     }
     for (const std::size_t index : unplaced) {
-      const GuestRange guest = first_fit(stream_.blocks[index].used_length);
+      const GuestRange guest = first_fit(end, alignment, stream_.blocks[index].used_length);
       place_block(index, guest, 0, "QEMU's rule for memory devices");
       taken_.push_back(guest);
       diagnostics_.warn(
@@ -321,15 +275,14 @@ class ImageBuilder {
     }
   }
 
-  GuestRange first_fit(std::uint64_t size) {
-    constexpr std::uint64_t kAlignment = std::uint64_t{2} << 20;
-    GuestPhysAddr at{align_up(above_base_ + above_, kDeviceMemoryAlignment)};
+  GuestRange first_fit(GuestPhysAddr after, std::uint64_t alignment, std::uint64_t size) {
+    GuestPhysAddr at{align_up(after.value, alignment)};
     std::sort(taken_.begin(), taken_.end(),
               [](GuestRange a, GuestRange b) { return a.begin() < b.begin(); });
     for (const GuestRange range : taken_) {
       if (range.end() <= at) continue;
       if (range.begin() >= at && range.begin() - at >= size) break;
-      at = GuestPhysAddr{align_up(range.end().value, kAlignment)};
+      at = GuestPhysAddr{align_up(range.end().value, kDeviceAlignment)};
     }
     return GuestRange::sized(at, size);
   }
@@ -353,7 +306,6 @@ class ImageBuilder {
       add_placement(lists_[placement.block], placement, runs);
     }
     GuestImage image;
-    image.arch = Arch::x86_64;
     image.sources = {source_};
     image.runs = runs.finish();
     report(image);
@@ -423,13 +375,8 @@ class ImageBuilder {
   QevmStream stream_;
   const ReadOptions& options_;
   Diagnostics& diagnostics_;
-  Board board_ = Board::i440fx;
-  std::optional<Cmos> cmos_;
   GuestBlocks guest_blocks_;
   std::vector<RunList> lists_;  ///< per block, in the order of the stream
-  std::uint64_t below_ = 0;
-  std::uint64_t above_ = 0;
-  std::uint64_t above_base_ = k4GiB;
   MemoryMap map_;
   std::vector<GuestRange> taken_;    ///< device memory that is in use
   std::vector<GuestRange> missing_;  ///< of a stream that ends early

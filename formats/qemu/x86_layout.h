@@ -39,7 +39,7 @@ std::optional<std::uint64_t> cmos_ram_size(const Cmos& cmos);
 
 /// The split of main RAM at the 32-bit PCI hole: what the user says, else the CMOS if it agrees
 /// with the block's size, else the machine type's rule. Docs: docs/formats/qevm.md, "Where RAM
-/// lies".
+/// of a PC lies".
 /// @throws Error(usage) if the user's value does not fit
 Split choose_split(const SplitFacts& facts);
 

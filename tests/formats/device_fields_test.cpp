@@ -69,10 +69,11 @@ TEST_CASE("device fields: offsets of plain fields, arrays, structures and subsec
   CHECK(offset_of("slot[1]/w") == 30);
   CHECK(offset_of("t/inline") == 32);
   CHECK(offset_of("list") == 33);
+  CHECK(offset_of("d/one/s") == 38 + (6 + 5));
   CHECK(offset_of("two/u") == 38 + (6 + 5 + 1) + (6 + 3));
   CHECK(offset_of("two/2.1/deep") == 38 + 12 + 9 + 8 + (6 + 3));
   for (const char* path : {"", "b", "regs[3]", "regs[-1]", "regs[]", "regs[x]", "regs[1", "a[1]",
-                           "a/x", "inner/", "/a", "slot[2]", "list/no", "d/one/s"}) {
+                           "a/x", "inner/", "/a", "slot[2]", "list/no", "d/on/s"}) {
     CAPTURE(path);
     CHECK(offset_of(path) == 9999);
   }

@@ -189,21 +189,26 @@ TEST_CASE("refused: pages that are in no block") {
                Bytes(4096));
 }
 
-TEST_CASE("refused: machines that are no PC") {
+TEST_CASE("refused: machines that are not known") {
   const auto message = [](std::string_view machine, std::string_view block) {
     QevmBuilder stream = pc(machine).ram_start({{std::string(block), 4096, {}}}).ram_end().eos();
     const ReadResult result = read_bytes(stream.bytes());
     CHECK(result.kind == kUnsupported);
     return result.error;
   };
-  const std::string rest = " is not an x86 PC; only those are supported";
-  CHECK(message("virt-10.0", "mach-virt.ram") == "input: machine type \"virt-10.0\"" + rest);
-  CHECK(message("s390-ccw-virtio-7.2", "s390.ram") ==
-        "input: machine type \"s390-ccw-virtio-7.2\"" + rest);
-  CHECK(message("pseries-7.2", "ppc_spapr.ram") == "input: machine type \"pseries-7.2\"" + rest);
-  CHECK(message("p\xc3", "x") == "input: machine type \"p\\xc3\"" + rest);
-  CHECK(message("", "mach-virt.ram") ==
-        "input: the stream names no machine type and is not of a PC");
+  const std::string rest =
+      " is not supported; if you know it, say where its RAM lies with --block NAME=ADDRESS; it "
+      "has ";
+  CHECK(message("virt-10.0", "loongarch.ram") ==
+        "input: machine type \"virt-10.0\"" + rest + "loongarch.ram (4 KiB)");
+  CHECK(message("malta", "mips_malta.ram") ==
+        "input: machine type \"malta\"" + rest + "mips_malta.ram (4 KiB)");
+  CHECK(message("pseriesx", "ppc_spapr.ram") ==
+        "input: machine type \"pseriesx\"" + rest + "ppc_spapr.ram (4 KiB)");
+  CHECK(message("p\xc3", "x") == "input: machine type \"p\\xc3\"" + rest + "x (4 KiB)");
+  CHECK(message("", "loongarch.ram") ==
+        "input: the stream names no machine type and its RAM is of no known one; if you know it, "
+        "say where its RAM lies with --block NAME=ADDRESS; it has loongarch.ram (4 KiB)");
 }
 
 }  // namespace

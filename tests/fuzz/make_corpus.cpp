@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "support/compress.h"
+#include "support/described_state.h"
 #include "support/device_payloads.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
@@ -131,6 +132,32 @@ void add_kernel_facts(const Corpus& corpus) {
                  .description());
 }
 
+/// A small guest of each board, with one vCPU and its description.
+void add_boards(const Corpus& corpus) {
+  const auto add = [&](const std::string& name, std::string_view machine, std::string_view block,
+                       const DescribedState& cpu, std::uint32_t version) {
+    corpus.add(name, pc(machine)
+                         .ram_start({{std::string(block), 12288, {}}, {"dimm", 4096, {}}})
+                         .ram_end(RamPayload().zero(block, 0).eos())
+                         .device("cpu", cpu.bytes(), cpu.options(0, version))
+                         .device("vmcoreinfo", vmcoreinfo_state({.paddr = 0x40000000}))
+                         .eos()
+                         .description());
+  };
+  add("aarch64", "virt-7.2", "mach-virt.ram", aarch64_state(0), 22);
+  add("s390x", "s390-ccw-virtio-7.2", "s390.ram", s390x_state(0), 4);
+  // Most of a ppc64 CPU's state are 1024 special purpose registers.
+  add("ppc64", "pseries-7.2", "ppc_spapr.ram", ppc64_state(0), 5);
+  add("riscv64", "virt", "riscv_virt_board.ram", riscv64_state(0), 5);
+  add("i386", "pc-i440fx-7.2", "pc.ram", x86_state(0, 4, 0), 12);
+  const DescribedState arm = aarch64_state(0);
+  corpus.add("aarch64-undescribed", pc("virt-7.2")
+                                        .ram_start({{"mach-virt.ram", 8192, {}}})
+                                        .ram_end()
+                                        .device("cpu", arm.bytes(), {.version = 22})
+                                        .eos());
+}
+
 void add_libvirt(const Corpus& corpus) {
   const Bytes stream = small_pc(1).eos().bytes();
   corpus.add("plain", LibvirtSave{.cookie = "<cookie/>", .stream = stream}.bytes());
@@ -229,6 +256,7 @@ int main(int argc, char** argv) {
   test::add_live_sections(qevm);
   test::add_memory(qevm);
   test::add_kernel_facts(qevm);
+  test::add_boards(qevm);
   test::add_libvirt(test::Corpus(folder / "libvirt"));
   test::add_qcow2(test::Corpus(folder / "qcow2"));
   test::add_process_cores(test::Corpus(folder / "qemu_core"));

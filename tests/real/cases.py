@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Callable
 
+import architectures
 import consumers
 import conversions
 import process_cores
 import snapshot_checks
 from context import Context
-from lab import libvirt, paths, process_core, snapshots
+from lab import arches, libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, STOPPED, capture
 from lab.guest import FIRMWARE, RESET, Machine
 
@@ -183,6 +184,46 @@ _QCOW2 = [
                label=LONG),
     _snapshots("qcow2-linux", Machine(), snapshots.PLAIN, label=LONG),
     _snapshots("qcow2-linux-qemu10", _Q10, snapshots.PLAIN),
+# Where a board without firmware needs some to have DIMMs, any file will do: the guest never runs.
+_ANY_FIRMWARE = ("-bios", str(paths.ROOT / "guest-arm64/busybox"))
+_ARM = {"type": "virt", "arch": arches.AARCH64}
+_S390X = {"type": "s390-ccw-virtio", "arch": arches.S390X, "vmcoreinfo": False}
+_PPC64 = {"type": "pseries", "arch": arches.PPC64, "vmcoreinfo": False, "memory": 512}
+_RISCV = {"type": "virt", "arch": arches.RISCV64, "vmcoreinfo": False}
+_I386 = {"type": "pc", "arch": arches.I386, "cpu": ""}
+
+
+def _foreign(name: str, label: str, **options) -> Case:
+    return _case(name, Machine(**options), label=label, check=architectures.check_architecture)
+
+
+_ARCHITECTURES = [
+    _foreign("aarch64-linux", REAL, **_ARM),
+    _foreign("aarch64-linux-qemu10", LONG, **_ARM, qemu=10),
+    _foreign("s390x-linux", LONG, **_S390X),
+    _foreign("s390x-linux-qemu10", REAL, **_S390X, qemu=10),
+    _foreign("ppc64le-linux", LONG, **_PPC64),
+    _foreign("ppc64le-linux-qemu10", REAL, **_PPC64, qemu=10),
+    # A hash page table, which is a live section of its own in the save.
+    _foreign("ppc64le-hash-linux", LONG, **_PPC64, cpu="power8"),
+    # Linux is little-endian on the guests above, their firmware big-endian.
+    _foreign("ppc64-firmware", LONG, **_PPC64, state=FIRMWARE, blobs=((256 << 20, 16),)),
+    _foreign("ppc64-firmware-qemu10", LONG, **_PPC64, state=FIRMWARE, qemu=10, blobs=((256 << 20, 16),)),
+    _foreign("riscv64-firmware", REAL, **_RISCV, state=FIRMWARE, blobs=((0x88000000, 16),)),
+    _foreign("riscv64-linux", LONG, **_RISCV),
+    _foreign("riscv64-linux-qemu10", LONG, **_RISCV, qemu=10),
+    _foreign("i386-linux", REAL, **_I386),
+    _foreign("i386-linux-qemu10", LONG, **_I386, qemu=10),
+    # Not in long mode yet, so a 32-bit guest to QEMU.
+    _foreign("pc-firmware-notes", LONG, type="pc", state=FIRMWARE, blobs=_around(256 << 20)),
+    _foreign("pc-firmware-notes-qemu10", LONG, type="pc", state=FIRMWARE, blobs=_around(256 << 20), qemu=10),
+    _foreign("aarch64-numa-dimm-reset", LONG, **_ARM, state=RESET, memory=512, memory_options="slots=2,maxmem=2G",
+             extra=(*_nodes(192, 320), *_dimms(256), *_ANY_FIRMWARE),
+             blobs=((0x42000000, 16), (0x4C000000, 16), (2 << 30, 16))),
+    _foreign("ppc64-dimm-reset", LONG, **_PPC64, state=RESET, memory_options="slots=2,maxmem=2G", extra=_dimms(256),
+             blobs=((128 << 20, 16), (1 << 30, 16))),
+    _foreign("sbsa-reset", LONG, type="sbsa-ref", arch=arches.AARCH64, cpu="", state=RESET, memory=1024,
+             vmcoreinfo=False, blobs=(((1 << 40) + (64 << 20), 16),)),
 ]
 
 _GUEST_1G = Machine(memory=1024)
@@ -248,5 +289,5 @@ _PROCESS_CORES = [
 ]
 
 CASES = {case.name: case for case in
-         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_PROCESS_CORES,
-          *_CONSUMERS)}
+         (*_PLAIN, *_ARCHITECTURES, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2,
+          *_PROCESS_CORES, *_CONSUMERS)}

@@ -21,7 +21,7 @@ import images
 _CHUNK = 4 << 20
 _FLAT_RANGE = re.compile(r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ([\w-]+)\): ([^@\n]+)")
 # Regions QEMU dumps that are not main memory: video RAM in its BAR, option ROMs, BIOS and flash.
-_NOT_MEMORY = re.compile(r".*vram|.*\.rom|pc\.bios|isa-bios|system\.flash\d|.*\.mrom")
+_NOT_MEMORY = re.compile(r".*vram|.*\.rom|pc\.bios|isa-bios|(system|virt)\.flash\d|.*\.mrom")
 
 
 class Different(Exception):

@@ -32,15 +32,20 @@ def check_outputs(context: Context):
             print(line)
 
 
-def check_notes(context: Context):
-    """Registers and VMCOREINFO in the vmcore are, byte for byte, those QEMU writes for the same state."""
-    expected, actual = images.notes(context.capture / "ref.elf"), images.notes(context.convert("elf"))
+def require_equal_notes(actual: list[tuple[str, int, bytes]], expected: list[tuple[str, int, bytes]]):
+    """Notes are the same in name, type, order and every byte."""
     if [note[:2] for note in actual] != [note[:2] for note in expected]:
         raise Failed(f"notes are {[note[:2] for note in actual]}, QEMU has {[note[:2] for note in expected]}")
     for (name, note_type, ours), (_, _, theirs) in zip(actual, expected):
         if ours != theirs:
             at = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
-            raise Failed(f"note {name} type {note_type} ({len(ours)} bytes, QEMU's {len(theirs)}) differs at {at}")
+            raise Failed(f"note {name} type {note_type:#x} ({len(ours)} bytes, QEMU's {len(theirs)}) differs at {at}")
+
+
+def check_notes(context: Context):
+    """Registers and VMCOREINFO in the vmcore are, byte for byte, those QEMU writes for the same state."""
+    expected, actual = images.notes(context.capture / "ref.elf"), images.notes(context.convert("elf"))
+    require_equal_notes(actual, expected)
     print(f"{len(actual)} notes equal: {', '.join(name for name, _, _ in actual)}")
 
 

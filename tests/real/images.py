@@ -13,8 +13,9 @@ PAGE = 4096
 _CHUNK = 1 << 20
 _ZEROS = bytes(_CHUNK)
 
-_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-_PHDR = struct.Struct("<IIQQQQQQ")
+_EHDR = "16sHHIQQQIHHHHHH"
+_PHDR = "IIQQQQQQ"
+_ORDERS = {b"\x7fELF\x02\x01": "<", b"\x7fELF\x02\x02": ">"}
 _LIME = struct.Struct("<IIQQ8s")
 _PT_LOAD, _PT_NOTE = 1, 4
 _ET_CORE = 4
@@ -96,15 +97,25 @@ def _require(condition: bool, path: Path, message: str):
         raise BadImage(f"{path.name}: {message}")
 
 
-def _program_headers(path: Path) -> tuple[tuple, list[tuple]]:
+def _program_headers(path: Path) -> tuple[tuple, list[tuple], str]:
+    """ELF header, program headers, and struct's letter for the file's byte order."""
     with path.open("rb") as file:
-        header = _EHDR.unpack(file.read(_EHDR.size))
-        _require(header[0][:6] == b"\x7fELF\x02\x01", path, "not a little-endian ELF64 file")
+        order = _ORDERS.get(file.read(6), "")
+        _require(bool(order), path, "not an ELF64 file")
+        ehdr, phdr = struct.Struct(order + _EHDR), struct.Struct(order + _PHDR)
+        file.seek(0)
+        header = ehdr.unpack(file.read(ehdr.size))
         _require(header[1] == _ET_CORE, path, f"e_type is {header[1]}, not ET_CORE")
         phoff, phentsize, phnum = header[5], header[9], header[10]
-        _require(phentsize == _PHDR.size, path, f"e_phentsize is {phentsize}")
+        _require(phentsize == phdr.size, path, f"e_phentsize is {phentsize}")
         file.seek(phoff)
-        return header, [_PHDR.unpack(file.read(_PHDR.size)) for _ in range(phnum)]
+        return header, [phdr.unpack(file.read(phdr.size)) for _ in range(phnum)], order
+
+
+def identity(path: Path) -> tuple[int, str]:
+    """(e_machine, byte order as "<" or ">")."""
+    header, _, order = _program_headers(path)
+    return header[2], order
 
 
 def _load_segments(headers: list[tuple]) -> list[Segment]:
@@ -114,13 +125,14 @@ def _load_segments(headers: list[tuple]) -> list[Segment]:
 
 def notes(path: Path) -> list[tuple[str, int, bytes]]:
     """(name, type, descriptor) of each ELF note, in file order."""
-    header = next(entry for entry in _program_headers(path)[1] if entry[0] == _PT_NOTE)
+    _, headers, order = _program_headers(path)
+    header = next(entry for entry in headers if entry[0] == _PT_NOTE)
     with path.open("rb") as file:
         file.seek(header[2])
         area = file.read(header[5])
     found, at = [], 0
     while at < len(area):
-        namesz, descsz, note_type = struct.unpack_from("<III", area, at)
+        namesz, descsz, note_type = struct.unpack_from(order + "III", area, at)
         name_at = at + 12
         desc_at = name_at + (namesz + 3) // 4 * 4
         name = area[name_at:name_at + namesz].rstrip(b"\0").decode()
@@ -137,7 +149,7 @@ def open_reference(path: Path) -> Image:
 
 def open_vmcore(path: Path) -> Image:
     """An ELF vmcore of vmconvert; raises BadImage when it breaks a rule some consumer depends on."""
-    header, headers = _program_headers(path)
+    header, headers, _ = _program_headers(path)
     _require(header[5] == 64, path, f"e_phoff is {header[5]}: makedumpfile reads headers at 64")
     _require(header[8] == 64, path, f"e_ehsize is {header[8]}")
     _require(headers[0][0] == _PT_NOTE, path, "the first program header is not PT_NOTE")

@@ -85,7 +85,8 @@ Bytes cpu_state(const CpuState& state) {
   const auto value = [&](std::uint64_t offset) { return cpu_value(state.seed, offset); };
   ByteWriter out;
   while (out.size() < 144) out.be64(value(out.size()));               // regs[16], eip, eflags
-  out.be32(0).be16(0x37f).be16(0).be16(0).be16(state.fpregs_format);  // hflags, FPU
+  // hflags (bit 14: long mode), FPU
+  out.be32(0x4000).be16(0x37f).be16(0).be16(0).be16(state.fpregs_format);
   out.fill(80);                                                       // fpregs
   for (int i = 0; i < 10; ++i) {  // es cs ss ds fs gs ldt tr gdt idt
     const std::uint64_t at = out.size();

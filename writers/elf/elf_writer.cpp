@@ -34,7 +34,16 @@ std::uint16_t machine_of(Arch arch) {
   return 0;
 }
 
-OutputPlan plan_elf(const GuestImage& image, const WriteOptions&) {
+std::uint32_t flags_of(const GuestImage& image) {
+  if (image.arch != Arch::ppc64) return 0;
+  return image.byte_order == std::endian::big ? kEfPpc64ElfV1 : kEfPpc64ElfV2;
+}
+
+template <class L>
+OutputPlan plan_in(const GuestImage& image) {
+  using Ehdr64 = typename L::Ehdr64;
+  using Phdr64 = typename L::Phdr64;
+  using Shdr64 = typename L::Shdr64;
   const std::vector<GuestRange> extents = image.runs.extents();
   const std::vector<std::byte> notes = make_notes(image);
   const std::uint64_t phnum = extents.size() + 1;
@@ -45,6 +54,7 @@ OutputPlan plan_elf(const GuestImage& image, const WriteOptions&) {
   const std::uint64_t data_at = align_up(notes_at + notes.size(), kDataAlignment);
 
   Ehdr64 ehdr{.e_machine = machine_of(image.arch),
+              .e_flags = flags_of(image),
               .e_phnum = static_cast<std::uint16_t>(many ? kPnXnum : phnum)};
   if (many) {
     ehdr.e_shoff = headers_end - sizeof(Shdr64);
@@ -77,6 +87,10 @@ OutputPlan plan_elf(const GuestImage& image, const WriteOptions&) {
     plan.guest(extent);
   }
   return std::move(plan).finish();
+}
+
+OutputPlan plan_elf(const GuestImage& image, const WriteOptions&) {
+  return with_layout(image.byte_order, [&]<class L>(L) { return plan_in<L>(image); });
 }
 
 constexpr std::array kSuffixes{".elf"sv, ".core"sv, ".vmcore"sv, ".dump"sv};

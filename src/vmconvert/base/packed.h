@@ -20,21 +20,25 @@ constexpr T load(std::span<const std::byte> bytes, std::endian order) {
   return value;
 }
 
-/// Little-endian integer with no alignment: a struct of these is the layout on disk.
-template <std::unsigned_integral T>
-class Le {
+/// Integer of a fixed byte order with no alignment: a struct of these is the layout on disk.
+template <std::unsigned_integral T, std::endian Order>
+class Packed {
  public:
-  constexpr Le() = default;
-  constexpr Le(T value) {  // NOLINT(google-explicit-constructor): reads as the integer it is
+  constexpr Packed() = default;
+  constexpr Packed(T value) {  // NOLINT(google-explicit-constructor): reads as the integer it is
     for (std::size_t i = 0; i < sizeof(T); ++i) {
-      bytes_[i] = static_cast<std::byte>(static_cast<std::uint64_t>(value) >> (8 * i));
+      const std::size_t at = Order == std::endian::big ? sizeof(T) - 1 - i : i;
+      bytes_[at] = static_cast<std::byte>(static_cast<std::uint64_t>(value) >> (8 * i));
     }
   }
-  constexpr operator T() const { return load<T>(bytes_, std::endian::little); }  // NOLINT
+  constexpr operator T() const { return load<T>(bytes_, Order); }  // NOLINT
 
  private:
   std::array<std::byte, sizeof(T)> bytes_{};
 };
+
+template <std::unsigned_integral T>
+using Le = Packed<T, std::endian::little>;
 
 using le16 = Le<std::uint16_t>;
 using le32 = Le<std::uint32_t>;

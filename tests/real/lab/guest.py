@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import initramfs, paths
+from .arches import X86, Arch
 from .qmp import Qmp
 
 # What the guest is doing when it is captured.
 LINUX = "linux"        # the lab's kernel is up, with random data in memory and the marker process
-FIRMWARE = "firmware"  # SeaBIOS found nothing to boot: PAM shadowing is done
+FIRMWARE = "firmware"  # it found nothing to boot; on a PC, PAM shadowing is done
 RESET = "reset"        # not one instruction has run: PAM still shows ROM at 0xC0000
 
 MARKER = "sleep 31337"  # the process consumers must find; started by `init`
-_READY = {LINUX: ("console.log", "GUEST-READY"), FIRMWARE: ("firmware.log", "No bootable device")}
 _BOOT_SECONDS = 240  # a loaded two-core machine under TCG; an idle one needs about ten
 _MOST_FILL = 400  # MiB; the guest makes some 50 MiB of random data per second
 _MIB = 1 << 20
@@ -30,12 +30,17 @@ class Machine:
     memory_options: str = ""              # e.g. "slots=1,maxmem=2G"
     state: str = LINUX
     cpus: int = 2
-    cpu: str = "max,la57=off"             # crash 8.0.2 and Volatility 3 do not follow five levels
+    cpu: str | None = None                # default: the architecture's
+    arch: Arch = X86
     qemu: int = 7                         # generation, see paths.qemu_command
     vmcoreinfo: bool = True
     extra: tuple[str, ...] = ()
     blobs: tuple[tuple[int, int], ...] = ()  # (gpa, MiB) of random data placed there by QEMU itself
     fill: int | None = None               # MiB of random data the guest keeps; default a quarter of RAM
+
+    @property
+    def is_pc(self) -> bool:
+        return self.arch.firmware_log == "firmware.log"
 
     @property
     def fill_mib(self) -> int:
@@ -54,25 +59,26 @@ def _random_file(path: Path, mib: int) -> Path:
 
 
 def _linux_arguments(machine: Machine, directory: Path, dirty: bool) -> list[str]:
-    words = ["console=ttyS0", "quiet", "memhp_default_state=online", f"lab.fill={machine.fill_mib}"]
+    words = [f"console={machine.arch.console}", "quiet", "memhp_default_state=online", f"lab.fill={machine.fill_mib}"]
     if dirty:
         words.append("lab.dirty")
-    archive = initramfs.build(directory / "initramfs.cpio")
-    return ["-kernel", str(paths.lab_file("kernel/vmlinuz")), "-initrd", str(archive),
+    archive = initramfs.build(directory / "initramfs.cpio", machine.arch)
+    return ["-kernel", str(paths.lab_file(f"{machine.arch.kernel}/vmlinuz")), "-initrd", str(archive),
             "-append", " ".join(words)]
 
 
 def command_line(machine: Machine, directory: Path, dirty: bool) -> list[str]:
     """QEMU's argument list; files of the guest go to `directory`."""
     memory = f"{machine.memory}M" + (f",{machine.memory_options}" if machine.memory_options else "")
-    arguments = [*paths.qemu_command(machine.qemu),
+    arguments = [*paths.qemu_command(machine.qemu, machine.arch),
                  "-machine", machine.type, "-m", memory, "-smp", str(machine.cpus),
                  "-accel", "tcg,thread=multi", "-nodefaults", "-display", "none",
                  "-qmp", f"unix:{directory}/qmp,server=on,wait=off",
                  "-serial", f"file:{directory}/console.log"]
-    if machine.cpu:
-        arguments += ["-cpu", machine.cpu]
-    if not machine.type.startswith("microvm"):
+    cpu = machine.arch.default_cpu if machine.cpu is None else machine.cpu
+    if cpu:
+        arguments += ["-cpu", cpu]
+    if machine.is_pc and not machine.type.startswith("microvm"):
         arguments += ["-vga", "std", "-debugcon", f"file:{directory}/firmware.log",
                       "-global", "isa-debugcon.iobase=0x402"]
     if machine.vmcoreinfo:
@@ -84,7 +90,7 @@ def command_line(machine: Machine, directory: Path, dirty: bool) -> list[str]:
         arguments += _linux_arguments(machine, directory, dirty)
     if machine.state == RESET:
         arguments.append("-S")
-    return arguments + list(machine.extra)
+    return arguments + [*machine.arch.extra, *machine.extra]
 
 
 class Guest:
@@ -96,7 +102,7 @@ class Guest:
         with (directory / "qemu.log").open("wb") as log:
             self._process = subprocess.Popen(
                 command_line(machine, directory, dirty), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=paths.qemu_environment(machine.qemu))
+                env=paths.qemu_environment(machine.qemu, machine.arch))
         try:
             self.qmp = Qmp(directory / "qmp")
             self._wait_until_ready()
@@ -120,7 +126,9 @@ class Guest:
     def _wait_until_ready(self):
         if self.machine.state == RESET:
             return
-        log, text = _READY[self.machine.state]
+        arch = self.machine.arch
+        log, text = (("console.log", "GUEST-READY") if self.machine.state == LINUX
+                     else (arch.firmware_log, arch.firmware))
         deadline = time.monotonic() + _BOOT_SECONDS
         while text not in self._log_text(log):
             if self._process.poll() is not None:

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from . import paths
+from .arches import X86, Arch
 
 _INIT = Path(__file__).with_name("init")
 
@@ -23,18 +24,22 @@ def _entry(number: int, name: str, mode: int, data: bytes = b"", device: tuple[i
     return _pad4(header + encoded) + _pad4(data)
 
 
-def build(target: Path) -> Path:
+def _busybox(arch: Arch) -> Path:
+    return Path(paths.program("busybox")) if arch == X86 else paths.lab_file(f"{arch.kernel}/busybox")
+
+
+def build(target: Path, arch: Arch = X86) -> Path:
     """Writes the archive to `target`, uncompressed: the guest need not spend time on it."""
     directory, executable = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     entries = [
         ("bin", directory, b""),
         ("dev", directory, b""),
         ("modules", directory, b""),
-        ("bin/busybox", executable, Path(paths.program("busybox")).read_bytes()),
+        ("bin/busybox", executable, _busybox(arch).read_bytes()),
         ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"),
         ("init", executable, _INIT.read_bytes()),
     ]
-    for module in sorted(paths.lab_file("kernel/modules").iterdir()):
+    for module in sorted(paths.lab_file(f"{arch.kernel}/modules").iterdir()):
         entries.append((f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes()))
     with target.open("wb") as archive:
         for number, (name, mode, data) in enumerate(entries, start=1):

@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+from .arches import Arch
+
 ROOT = Path(os.environ.get("VMCONVERT_LAB", "/var/cache/vmconvert-lab"))
 
 
@@ -37,22 +39,23 @@ def kernel_release() -> str:
     return lab_file("kernel/release").read_text().strip()
 
 
-def qemu_command(generation: int) -> list[str]:
+def qemu_command(generation: int, arch: Arch) -> list[str]:
     """Command that starts QEMU: 7 is Debian 12's own, 10 is trixie's, run with trixie's ld.so."""
+    name = f"qemu-system-{arch.program}"
     if generation == 7:
-        return [program("qemu-system-x86_64")]
-    root = lab_file("qemu10")
+        return [program(name)]
+    root = lab_file(arch.emulators)
     libraries = root / "usr/lib/x86_64-linux-gnu"
     loader = libraries / "ld-linux-x86-64.so.2"
     data = root / "usr/share"
     search = f"{libraries}:{libraries}/pulseaudio"
-    return [str(loader), "--library-path", search, str(root / "usr/bin/qemu-system-x86_64"),
+    return [str(loader), "--library-path", search, str(lab_file(f"{arch.emulators}/usr/bin/{name}")),
             "-L", str(data / "qemu"), "-L", str(data / "seabios"), "-L", str(data / "ipxe")]
 
 
-def qemu_environment(generation: int) -> dict[str, str]:
+def qemu_environment(generation: int, arch: Arch) -> dict[str, str]:
     """Environment for that QEMU; its loadable modules must be of its own build."""
     environment = dict(os.environ)
     if generation == 10:
-        environment["QEMU_MODULE_DIR"] = str(ROOT / "qemu10/usr/lib/x86_64-linux-gnu/qemu")
+        environment["QEMU_MODULE_DIR"] = str(ROOT / arch.emulators / "usr/lib/x86_64-linux-gnu/qemu")
     return environment
