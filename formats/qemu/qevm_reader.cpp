@@ -9,6 +9,7 @@
 #include "qemu/guest_blocks.h"
 #include "qemu/qevm_format.h"
 #include "qemu/qevm_stream.h"
+#include "qemu/screen.h"
 #include "qemu/virtio_mem.h"
 #include "qemu/vmcoreinfo_device.h"
 #include "qemu/x86_cpu.h"
@@ -58,6 +59,7 @@ class ImageBuilder {
     GuestImage image = make_image();
     image.vcpus = read_x86_vcpus(stream_, *source_, diagnostics_);
     image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
+    if (options_.screen) image.screen = read_screen(stream_, lists_, image, diagnostics_);
     return image;
   }
 
