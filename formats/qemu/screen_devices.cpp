@@ -22,8 +22,9 @@ std::string_view folder_of(std::string_view idstr) {
 
 // --- VGA ---------------------------------------------------------------------------------------
 
-Drawn draw_registers(const DisplayInput& input, const std::optional<VgaRegisters>& registers) {
+Drawn draw_registers(const DisplayInput& input, std::optional<VgaRegisters> registers) {
   if (!registers) refuse_layout();
+  registers->hands_15_bits_over = input.fields.has_configuration();
   const auto qxl = find_video_block(input, "qxl.vgavram");
   return draw_vga(*registers, video_memory(input, qxl ? "qxl.vgavram" : "vga.vram"));
 }
@@ -66,7 +67,10 @@ Drawn draw_qxl(const DisplayInput& input) {
   const auto mode = input.state.number("mode");
   if (!mode) refuse_layout();
   if (*mode == kUndefined) refuse_screen("the guest has not set a mode of the qxl display");
-  return *mode == kVga ? draw_standard(input) : draw_qxl_native(input);
+  if (*mode != kVga) return draw_qxl_native(input);
+  auto registers = read_vga(input.state, "vga/");
+  if (registers) registers->is_qxl = true;
+  return draw_registers(input, registers);
 }
 
 // --- virtio ------------------------------------------------------------------------------------

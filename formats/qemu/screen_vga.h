@@ -26,6 +26,9 @@ struct VgaRegisters {
   bool big_endian_pixels = false;
   /// Of a Cirrus CLGD 54xx, which has registers of its own instead of Bochs' extension.
   bool is_cirrus = false;
+  bool is_qxl = false;
+  /// Of a QEMU that hands pixels of 15 bits to its user interface as they are: 10.0 does, 7.2 not.
+  bool hands_15_bits_over = false;
   std::uint8_t cirrus_hidden_dac = 0;
 
   /// Bochs' extension decides instead of the VGA's own registers.

@@ -240,13 +240,16 @@ class LineRenderer {
   std::vector<Rgb> colours_;
 };
 
-/// Modes of 15 bits and more QEMU hands to its user interface as they are in memory, whatever the
-/// other registers say; unless they wrap around or have pixels of 16 bits in foreign byte order.
+/// Modes of 16 bits and more QEMU hands to its user interface as they are in memory, whatever the
+/// other registers say; unless they wrap around, have pixels of 16 bits in foreign byte order or
+/// are of a device whose interface takes 32 bits alone.
 std::optional<LinearFramebuffer> linear_of(const VgaRegisters& r, const Mode& mode,
                                            std::uint64_t memory_size) {
   if (mode.depth != 15 && mode.depth != 16 && mode.depth != 24 && mode.depth != 32)
     return std::nullopt;
+  if (mode.depth == 15 && !r.hands_15_bits_over) return std::nullopt;
   if (r.big_endian_pixels && mode.depth < 24) return std::nullopt;
+  if (r.is_qxl && mode.depth != 32) return std::nullopt;
   LinearFramebuffer framebuffer{
       mode.width, mode.height, mode.start, mode.line_bytes,
       pc_format(mode.depth, r.big_endian_pixels ? std::endian::big : std::endian::little)};

@@ -10,10 +10,13 @@ from typing import Callable
 
 import consumers
 import conversions
+import screens
 from context import Context
 from lab import libvirt
 from lab.capture import LIVE, STOPPED, capture
 from lab.guest import FIRMWARE, RESET, Machine
+from lab.screens import TEXT, VBE, VGA, Display
+from lab.screens import capture as capture_screens
 
 _GIB = 1 << 30
 _HIGH = 4 * _GIB  # where RAM continues above the PCI hole
@@ -176,5 +179,36 @@ _CONSUMERS = [
     _case("kdumpfile", Machine(), check=consumers.check_kdumpfile),
 ]
 
+
+def _screen(name: str, *arguments: str, label: str = LONG, **options) -> Case:
+    """What a display showed: each picture is compared with QEMU's screendump."""
+    return Case(f"screen-{name}", partial(capture_screens, Display(arguments, **options)),
+                screens.check_pictures, label)
+
+
+_SCREENS = [
+    _screen("modes", "-vga", "std", keys="abdfgijklmw", label=REAL),
+    _screen("bochs", "-device", "bochs-display", label=REAL),
+    _screen("ramfb", "-device", "ramfb", qemu=10, label=REAL),
+    _screen("std", "-vga", "std", keys=TEXT + VGA + VBE),
+    _screen("std-qemu10", "-vga", "std", keys=TEXT + VGA + VBE, qemu=10),
+    _screen("cirrus", "-vga", "cirrus", keys=TEXT + VGA + "ijklnqr"),
+    _screen("cirrus-qemu10", "-vga", "cirrus", keys=TEXT + VGA + "ijklnqr", qemu=10),
+    _screen("qxl", "-vga", "qxl", keys=TEXT + VGA + VBE),
+    _screen("virtio-vga", "-vga", "virtio", keys=TEXT + VGA + VBE),
+    _screen("vmware", "-vga", "vmware", keys=TEXT + VGA + VBE),
+    _screen("isapc", "-vga", "std", keys=TEXT + VGA + VBE, type="isapc"),
+    _screen("pc-2.12", "-vga", "std", keys="adkm", type="pc-i440fx-2.12"),
+    _screen("linux-text", "-vga", "std", linux="", type="q35"),
+    _screen("linux-vesa-16", "-vga", "std", linux="vga=791"),
+    _screen("linux-vesa-8", "-vga", "std", linux="vga=773"),
+    _screen("linux-text-80x50", "-vga", "std", linux="vga=0xf01"),
+    _screen("linux-bochs", "-device", "bochs-display", linux="", type="q35"),
+    _screen("linux-virtio-vga", "-vga", "virtio", linux="", type="q35"),
+    _screen("linux-virtio-gpu-qemu10", "-device", "virtio-gpu-pci", linux="", type="q35", qemu=10),
+    _screen("linux-virtio-gpu", "-device", "virtio-gpu-pci", linux="", type="q35"),
+    _screen("linux-qxl", "-vga", "qxl", linux="", type="q35"),
+]
+
 CASES = {case.name: case for case in
-         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_CONSUMERS)}
+         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_CONSUMERS, *_SCREENS)}

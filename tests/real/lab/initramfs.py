@@ -23,8 +23,11 @@ def _entry(number: int, name: str, mode: int, data: bytes = b"", device: tuple[i
     return _pad4(header + encoded) + _pad4(data)
 
 
-def build(target: Path) -> Path:
-    """Writes the archive to `target`, uncompressed: the guest need not spend time on it."""
+def build(target: Path, init: Path = _INIT, modules: tuple[str, ...] = ("modules",)) -> Path:
+    """Writes the archive to `target`, uncompressed: the guest need not spend time on it.
+
+    `modules` are directories of the lab's kernel.
+    """
     directory, executable = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     entries = [
         ("bin", directory, b""),
@@ -32,10 +35,11 @@ def build(target: Path) -> Path:
         ("modules", directory, b""),
         ("bin/busybox", executable, Path(paths.program("busybox")).read_bytes()),
         ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"),
-        ("init", executable, _INIT.read_bytes()),
+        ("init", executable, init.read_bytes()),
     ]
-    for module in sorted(paths.lab_file("kernel/modules").iterdir()):
-        entries.append((f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes()))
+    for folder in modules:
+        for module in sorted(paths.lab_file(f"kernel/{folder}").iterdir()):
+            entries.append((f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes()))
     with target.open("wb") as archive:
         for number, (name, mode, data) in enumerate(entries, start=1):
             archive.write(_entry(number, name, mode, data))
