@@ -197,17 +197,16 @@ _SCREENS = [
     _screen("qxl", "-vga", "qxl", keys=TEXT + VGA + VBE),
     _screen("virtio-vga", "-vga", "virtio", keys=TEXT + VGA + VBE),
     _screen("vmware", "-vga", "vmware", keys=TEXT + VGA + VBE),
-    _screen("isapc", "-vga", "std", keys=TEXT + VGA + VBE, type="isapc"),
     _screen("pc-2.12", "-vga", "std", keys="adkm", type="pc-i440fx-2.12"),
-    _screen("linux-text", "-vga", "std", linux="", type="q35"),
-    _screen("linux-vesa-16", "-vga", "std", linux="vga=791"),
-    _screen("linux-vesa-8", "-vga", "std", linux="vga=773"),
-    _screen("linux-text-80x50", "-vga", "std", linux="vga=0xf01"),
+    _screen("linux-text", "-vga", "std", linux="nomodeset", type="q35"),
+    _screen("linux-vesa-16", "-vga", "std", linux="nomodeset vga=791"),
+    _screen("linux-vesa-8", "-vga", "std", linux="nomodeset vga=773"),
+    _screen("linux-text-80x50", "-vga", "std", linux="nomodeset vga=0xf01"),
     _screen("linux-bochs", "-device", "bochs-display", linux="", type="q35"),
     _screen("linux-virtio-vga", "-vga", "virtio", linux="", type="q35"),
     _screen("linux-virtio-gpu-qemu10", "-device", "virtio-gpu-pci", linux="", type="q35", qemu=10),
     _screen("linux-virtio-gpu", "-device", "virtio-gpu-pci", linux="", type="q35"),
-    _screen("linux-qxl", "-vga", "qxl", linux="", type="q35"),
+    _screen("linux-qxl", "-vga", "qxl", "-spice", "port=0,addr=127.0.0.1,disable-ticketing=on", linux="", type="q35"),
 ]
 
 CASES = {case.name: case for case in

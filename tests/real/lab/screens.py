@@ -71,9 +71,12 @@ def _wait(process: subprocess.Popen, log: Path, text: str, times: int = 1):
 
 
 def _take(qmp: Qmp, directory: Path, name: str):
-    time.sleep(0.1)  # the display is drawn at most thirty times a second
+    picture = str(directory / f"{name}.png")
+    # Of a running guest, this makes SPICE carry out the drawing commands that a qxl has waiting.
+    qmp.execute("screendump", filename=picture, format="png")
+    time.sleep(0.2)
     qmp.execute("stop")
-    qmp.execute("screendump", filename=str(directory / f"{name}.png"), format="png")
+    qmp.execute("screendump", filename=picture, format="png")
     qmp.execute("migrate", uri=f"exec:cat > {shlex.quote(str(directory / f'{name}.qevm'))}")
     while (status := qmp.execute("query-migrate").get("status")) != "completed":
         if status == "failed":
