@@ -1,6 +1,4 @@
-#include <algorithm>
-
-#include "support/screen_guest.h"
+#include "support/display_states.h"
 #include "support/test.h"
 
 namespace vmconvert::test {
@@ -102,34 +100,6 @@ TEST_CASE("screen: VMware's display is its VGA until the guest switches it over"
         "input: no screen: 0000:00:02.0/vmware_vga: the VGA part of the display is missing");
 }
 
-/// Cirrus' names for a VGA's registers, and those it has more.
-DescribedState cirrus(unsigned sr7, unsigned hidden_dac, unsigned sr12 = 0) {
-  VgaState vga;
-  vga.gr[6] = 1;
-  vga.gr[5] = 0x40;
-  vga.cr[0x09] = 0;
-  vga.cr[0x01] = 0;
-  vga.cr[0x12] = 0;
-  vga.palette[3] = 0x3f;
-  Bytes sr(256);
-  sr[7] = static_cast<std::byte>(sr7);
-  sr[0x12] = static_cast<std::byte>(sr12);
-  Bytes gr(254);  // from the third register on
-  gr[5 - 2] = static_cast<std::byte>(vga.gr[5]);
-  gr[6 - 2] = static_cast<std::byte>(vga.gr[6]);
-  const auto bytes = [](const auto& values) {
-    Bytes result;
-    for (const std::uint8_t value : values) result.push_back(std::byte{value});
-    return result;
-  };
-  DescribedState state;
-  state.bytes("vga.sr", sr).bytes("vga.gr", gr).number("vga.ar_index", 0x20, 1);
-  state.bytes("vga.ar", bytes(vga.ar)).bytes("vga.cr", bytes(vga.cr));
-  state.bytes("vga.palette", bytes(vga.palette));
-  state.number("cirrus_hidden_dac_data", hidden_dac, 1);
-  return DescribedState().structure("cirrus_vga", state);
-}
-
 ReadResult read_cirrus(const DescribedState& state, std::string_view memory) {
   ScreenGuest guest;
   return guest.device("0000:00:02.0/cirrus_vga", state).video(0, from_hex(memory)).read();
@@ -137,66 +107,35 @@ ReadResult read_cirrus(const DescribedState& state, std::string_view memory) {
 
 TEST_CASE("screen: Cirrus tells the depth by registers of its own") {
   const std::string device = " of 0000:00:02.0/cirrus_vga";
-  const ReadResult vga = read_cirrus(cirrus(0, 0), "01");
+  const ReadResult vga = read_cirrus(cirrus_state(0, 0), "01");
   CHECK(row(vga, 0) ==
-        Row{0xff0304, 0xff0304, 0x000708, 0x000708, 0x000708, 0x000708, 0x000708, 0x000708});
-  const ReadResult eight = read_cirrus(cirrus(0x01, 0), "00 01");
-  CHECK(pixel(eight, 1, 0) == 0xff0304);
+        Row{0xff0f10, 0xff0f10, 0x000708, 0x000708, 0x000708, 0x000708, 0x000708, 0x000708});
+  const ReadResult eight = read_cirrus(cirrus_state(0x01, 0), "00 01");
+  CHECK(pixel(eight, 1, 0) == 0xff0f10);
   CHECK(eight.image->screen->origin == "graphics mode 8x1, 8 bits per pixel" + device);
-  CHECK(pixel(read_cirrus(cirrus(0x07, 0xf0), "00 7c"), 0, 0) == 0xf80000);
-  CHECK(pixel(read_cirrus(cirrus(0x07, 0xf1), "00 f8"), 0, 0) == 0xff0000);
-  CHECK(pixel(read_cirrus(cirrus(0x05, 0), "01 02 03"), 0, 0) == 0x030201);
-  CHECK(pixel(read_cirrus(cirrus(0x09, 0), "01 02 03 00"), 0, 0) == 0x030201);
+  CHECK(pixel(read_cirrus(cirrus_state(0x07, 0xf0), "00 7c"), 0, 0) == 0xf80000);
+  CHECK(pixel(read_cirrus(cirrus_state(0x07, 0xf1), "00 f8"), 0, 0) == 0xff0000);
+  CHECK(pixel(read_cirrus(cirrus_state(0x05, 0), "01 02 03"), 0, 0) == 0x030201);
+  CHECK(pixel(read_cirrus(cirrus_state(0x09, 0), "01 02 03 00"), 0, 0) == 0x030201);
 }
 
 TEST_CASE("screen: the hardware cursor of a Cirrus is told about") {
-  CHECK(read_cirrus(cirrus(0x01, 0, 0x01), "01")
+  CHECK(read_cirrus(cirrus_state(0x01, 0, 0x01), "01")
             .has_decision("the screen's hardware cursor is not drawn"));
 }
 
 // --- qxl ---------------------------------------------------------------------------------------
 
-struct QxlState {
-  std::uint64_t mode = 3;
-  std::uint64_t format = 32, width = 2, height = 2, stride = 8;
-  std::uint64_t mem = std::uint64_t{1} << 56 | 0x10;
-  std::uint64_t slot_start = 0xf4001000, active = 1;
-};
-
-DescribedState qxl(const QxlState& qxl) {
-  Bytes config(256);
-  const Bytes bars = from_hex("08 00 00 f4  00 00 00 f8  00 00 00 fc  00 00 00 00 0c 00 00 e0 01");
-  std::copy(bars.begin(), bars.end(), config.begin() + 0x10);
-  DescribedState surface;
-  surface.number("width", qxl.width, 4).number("height", qxl.height, 4);
-  surface.number("stride", qxl.stride, 4).number("format", qxl.format, 4);
-  surface.number("mem", qxl.mem, 8);
-  const auto slot = [](std::uint64_t start, std::uint64_t active) {
-    return DescribedState().number("slot.mem_start", start, 8).number("active", active, 4);
-  };
-  DescribedState state;
-  state.structure("pci", DescribedState().bytes("config[0]", config));
-  state.structure("vga", VgaState().described()).number("mode", qxl.mode, 4);
-  state.structures("guest_slots", {slot(0, 0), slot(qxl.slot_start, qxl.active)});
-  return state.structure("guest_primary.surface", surface);
-}
-
-ScreenGuest qxl_guest(const QxlState& state) {
-  ScreenGuest guest("0000:00:02.0/vga.vram");
-  guest.block("0000:00:02.0/qxl.vram", 256 * 1024);
-  return guest.device("0000:00:02.0/qxl", qxl(state));
-}
-
-const Bytes kQxlPixels = from_hex("01 02 03 00 04 05 06 00 07 08 09 00 0a 0b 0c 00");
+const Bytes kPixels = four_pixels();
 
 TEST_CASE("screen: a qxl shows its VGA, or its primary surface") {
   CHECK(qxl_guest({.mode = 1}).read().image->screen->origin == "text mode 2x2 of 0000:00:02.0/qxl");
-  const ReadResult result = qxl_guest({}).video(0x1010, kQxlPixels).read();
+  const ReadResult result = qxl_guest({}).video(0x1010, kPixels).read();
   REQUIRE(result.image->screen);
   CHECK(row(result, 0) == Row{0x030201, 0x060504});
   CHECK(row(result, 1) == Row{0x090807, 0x0c0b0a});
   CHECK(result.image->screen->origin == "primary surface of 0000:00:02.0/qxl");
-  const ReadResult flipped = qxl_guest({.stride = 0xfffffff8}).video(0x1010, kQxlPixels).read();
+  const ReadResult flipped = qxl_guest({.stride = 0xfffffff8}).video(0x1010, kPixels).read();
   CHECK(row(flipped, 0) == Row{0x090807, 0x0c0b0a});
   CHECK(row(flipped, 1) == Row{0x030201, 0x060504});
   CHECK(row(qxl_guest({.format = 80, .stride = 4}).video(0x1010, from_hex("00 f8")).read(), 0)[0] ==
@@ -230,17 +169,10 @@ TEST_CASE("screen: a qxl without a usable surface is refused") {
 
 // --- framebuffers ------------------------------------------------------------------------------
 
-ScreenGuest bochs_guest(const std::vector<std::uint64_t>& vbe, unsigned big_endian = 0) {
-  ScreenGuest guest("0000:00:02.0/bochs-display-vram");
-  return guest.device(
-      "0000:00:02.0/bochs-display",
-      DescribedState().array("vbe_regs", vbe, 2).number("big_endian_fb", big_endian, 1));
-}
-
 TEST_CASE("screen: a bochs display shows a part of a virtual picture") {
   // Width, height, depth, on, bank, virtual width and height, offsets.
   ScreenGuest guest = bochs_guest({0, 2, 2, 32, 1, 0, 4, 0, 1, 1});
-  const ReadResult result = guest.video(16 + 4, kQxlPixels).read();
+  const ReadResult result = guest.video(16 + 4, kPixels).read();
   CHECK(row(result, 0) == Row{0x030201, 0x060504});
   CHECK(row(result, 1) == Row{0, 0});
   CHECK(result.image->screen->origin ==
@@ -264,24 +196,12 @@ TEST_CASE("screen: a bochs display that shows nothing is refused") {
         device + "the state of the display is of a layout that is not known");
 }
 
-ScreenGuest ramfb_guest(std::uint64_t at, std::string_view code, std::uint32_t width,
-                        std::uint32_t height, std::uint32_t stride) {
-  ByteWriter config;
-  config.be64(at);
-  for (const char c : std::string(code.rbegin(), code.rend()))
-    config.u8(static_cast<unsigned char>(c));
-  config.be32(0).be32(width).be32(height).be32(stride);
-  ScreenGuest guest;
-  return guest.device("ramfb-dev", DescribedState().structure(
-                                       "state", DescribedState().bytes("cfg", config.bytes())));
-}
-
 TEST_CASE("screen: ramfb shows guest memory") {
-  const ReadResult result = ramfb_guest(0x2000, "XR24", 2, 2, 16).guest(0x2000, kQxlPixels).read();
+  const ReadResult result = ramfb_guest(0x2000, "XR24", 2, 2, 16).guest(0x2000, kPixels).read();
   CHECK(row(result, 0) == Row{0x030201, 0x060504});
   CHECK(row(result, 1) == Row{0, 0});
   CHECK(result.image->screen->origin == "framebuffer at guest address 0x2000 of ramfb-dev");
-  CHECK(row(ramfb_guest(0x2000, "XB24", 2, 2, 0).guest(0x2000, kQxlPixels).read(), 1) ==
+  CHECK(row(ramfb_guest(0x2000, "XB24", 2, 2, 0).guest(0x2000, kPixels).read(), 1) ==
         Row{0x070809, 0x0a0b0c});
   CHECK(row(ramfb_guest(0x2000, "RG16", 1, 1, 0).guest(0x2000, from_hex("00 f8")).read(), 0) ==
         Row{0xff0000});
@@ -299,27 +219,6 @@ TEST_CASE("screen: a ramfb that shows nothing is refused") {
 }
 
 // --- virtio ------------------------------------------------------------------------------------
-
-struct VirtioState {
-  std::uint32_t format = 2, shown = 7, x = 0, y = 0, width = 2, height = 2, outputs = 1;
-  std::size_t more = 0;  ///< bytes an output has more
-};
-
-Bytes virtio_payload(const VirtioState& state) {
-  ByteWriter out;
-  out.be32(5).be32(1).be32(1).be32(1).be32(0).fill(4, 0xee);
-  out.be32(7).be32(2).be32(2).be32(state.format).be32(2).fill(2 * 12, 0xdd).append(kQxlPixels);
-  out.be32(0).be32(1).be32(state.outputs);
-  out.be32(state.shown).be32(state.width).be32(state.height).be32(state.x).be32(state.y);
-  return out.fill(20 + state.more).bytes();
-}
-
-ScreenGuest gpu_guest(const Bytes& payload) {
-  ScreenGuest guest;
-  return guest.device(
-      "0000:00:02.0/virtio-gpu",
-      DescribedState().bytes("virtio", Bytes(100), "virtio").bytes("virtio-gpu", payload));
-}
 
 TEST_CASE("screen: a virtio GPU's pixels are in its state") {
   for (const std::size_t more : {0U, 24U}) {

@@ -39,17 +39,25 @@ void write(const OutputFormat& format, const GuestImage& image) {
   }
 }
 
+void check_screen(const Screen& screen) {
+  if (screen.width == 0 || screen.height == 0 ||
+      screen.rgb.size() != std::size_t{screen.width} * screen.height * 3) {
+    throw std::logic_error("a screen is not of the size it says");
+  }
+}
+
 void read_and_write(const Format& format, std::shared_ptr<const ByteSource> source, bool salvage) {
   CollectingDiagnostics diagnostics;
   const Input input(std::move(source), salvage);
   std::optional<GuestImage> image;
   try {
-    image = format.read(input, {.salvage = salvage}, diagnostics);
+    image = format.read(input, {.salvage = salvage, .screen = true}, diagnostics);
   } catch (const Error&) {
     return;
   }
   if (!salvage && diagnostics.lost()) throw std::logic_error("a loss without salvage");
   check_image(*image);
+  if (image->screen) check_screen(*image->screen);
   for (const OutputFormat& writer : all_writers()) write(writer, *image);
 }
 
