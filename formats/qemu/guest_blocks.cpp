@@ -17,9 +17,9 @@ constexpr std::array<std::string_view, 3> kDefaultNames{"pc.ram", "microvm.ram",
 
 // Blocks that QEMU's x86 boards and devices make for anything but guest memory, where the name does
 // not begin with a device path.
-constexpr std::array<std::string_view, 10> kNotMemory{
-    "pc.bios",  "pc.rom",  "isa-bios", "system.flash0", "system.flash1",
-    "vga.vram", "vga.rom", "sgx-epc",  "tpm-ppi",       "bochs-display-vram"};
+constexpr std::array<std::string_view, 11> kNotMemory{
+    "pc.bios", "pc.rom",  "isa-bios", "system.flash0",      "system.flash1", "vga.vram",
+    "vga.rom", "sgx-epc", "tpm-ppi",  "bochs-display-vram", "vmsvga.fifo"};
 constexpr std::array<std::string_view, 3> kNotMemoryPrefixes{"/rom@", "sgx", "ivshmem"};
 
 std::optional<std::string_view> device_path(std::string_view name) {

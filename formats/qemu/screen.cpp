@@ -51,7 +51,7 @@ std::optional<Screen> read_screen(const QevmStream& stream, std::span<const RunL
                                             printable(displays[i].section->idstr) +
                                             ", which is not looked at");
   }
-  const auto [section, kind] = displays.front();
+  const DeviceSection* section = displays.front().section;
   const auto refuse_display = [&](std::string_view why) {
     return refuse(printable(section->idstr) + ": " + std::string(why));
   };
@@ -60,8 +60,8 @@ std::optional<Screen> read_screen(const QevmStream& stream, std::span<const RunL
   if (root == nullptr)
     return refuse_display("needs the device description, which this stream lacks");
   try {
-    Drawn drawn = kind->draw({stream, blocks, image, *fields, *section,
-                              DeviceState(source, *section, *root), diagnostics});
+    Drawn drawn = displays.front().kind->draw({stream, blocks, image, *fields, *section,
+                                               DeviceState(source, *section, *root), diagnostics});
     const std::string origin = drawn.mode + " of " + printable(section->idstr);
     diagnostics.decision(source.name(), "screen: " + std::to_string(drawn.canvas.width()) + "x" +
                                             std::to_string(drawn.canvas.height()) + " pixels, " +

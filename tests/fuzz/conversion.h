@@ -12,4 +12,7 @@ namespace vmconvert::test {
 /// ends the process. Memory stays small: only small plans are executed, into memory.
 void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size);
 
+/// The same without the writers: tries more inputs per second.
+void read_hostile(const Format& format, const std::uint8_t* data, std::size_t size);
+
 }  // namespace vmconvert::test
