@@ -1,6 +1,8 @@
 #include "qemu/screen.h"
 
+#include <set>
 #include <string>
+#include <string_view>
 
 #include "qemu/screen_devices.h"
 #include "vmconvert/base/text.h"
@@ -13,22 +15,25 @@ struct Display {
   const DisplayKind* kind = nullptr;
 };
 
+using Names = std::set<std::string_view>;
+
 /// A part of another display: a virtio GPU with a VGA, the VGA of VMware's.
-bool is_part(const QevmStream& stream, const DeviceSection& section) {
-  const auto beside = [&](std::string_view name) {
-    const std::string folder = section.idstr.substr(0, section.idstr.rfind('/') + 1);
-    return stream.find_section(folder + std::string(name)) != nullptr;
-  };
-  if (section.idstr.ends_with("/virtio-gpu")) return beside("virtio-vga");
-  return section.idstr == "vga" && stream.find_section("vmware_vga") != nullptr;
+bool is_part(const DeviceSection& section, const Names& all, bool has_vmware) {
+  if (section.idstr.ends_with("/virtio-gpu")) {
+    return all.contains(section.idstr.substr(0, section.idstr.rfind('/') + 1) + "virtio-vga");
+  }
+  return section.idstr == "vga" && has_vmware;
 }
 
 /// The primary display first: QEMU makes the PC's VGA its first console.
 std::vector<Display> find_displays(const QevmStream& stream) {
+  Names names;
+  for (const DeviceSection& section : stream.sections) names.insert(section.idstr);
+  const bool has_vmware = stream.find_section("vmware_vga") != nullptr;
   std::vector<Display> displays;
   for (const DeviceSection& section : stream.sections) {
     const DisplayKind* kind = find_display_kind(section.idstr);
-    if (kind == nullptr || !section.sized || is_part(stream, section)) continue;
+    if (kind == nullptr || !section.sized || is_part(section, names, has_vmware)) continue;
     const bool first = displays.empty() || (kind->is_vga && !displays.front().kind->is_vga);
     displays.insert(first ? displays.begin() : displays.end(), {&section, kind});
   }

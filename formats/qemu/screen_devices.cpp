@@ -25,8 +25,7 @@ std::string_view folder_of(std::string_view idstr) {
 Drawn draw_registers(const DisplayInput& input, std::optional<VgaRegisters> registers) {
   if (!registers) refuse_layout();
   registers->hands_15_bits_over = input.fields.has_configuration();
-  const auto qxl = find_video_block(input, "qxl.vgavram");
-  return draw_vga(*registers, video_memory(input, qxl ? "qxl.vgavram" : "vga.vram"));
+  return draw_vga(*registers, video_memory(input, kVgaMemory));
 }
 
 /// The registers are a struct of PCI and virtio devices' state, and all of the state of ISA's.
@@ -105,6 +104,7 @@ Drawn draw_virtio_vga(const DisplayInput& input) {
 
 /// hw/display/bochs-display.c: Bochs' registers without a VGA.
 Drawn draw_bochs(const DisplayInput& input) {
+  constexpr std::array<std::string_view, 1> kMemory{"bochs-display-vram"};
   const auto vbe = input.state.numbers("vbe_regs");
   if (!vbe || vbe->size() < 10) refuse_layout();
   if (((*vbe)[4] & 1) == 0) refuse_screen("the guest has not switched the bochs display on");
@@ -121,7 +121,7 @@ Drawn draw_bochs(const DisplayInput& input) {
   const std::uint64_t bytes = framebuffer.format.bytes;
   framebuffer.stride = std::max((*vbe)[6], framebuffer.width) * bytes;
   framebuffer.at = (*vbe)[8] * bytes + (*vbe)[9] * framebuffer.stride;
-  return {draw_linear(video_memory(input, "bochs-display-vram"), framebuffer),
+  return {draw_linear(video_memory(input, kMemory), framebuffer),
           "framebuffer of " + std::to_string(bits) + " bits per pixel"};
 }
 
@@ -203,28 +203,21 @@ const DisplayKind* find_display_kind(std::string_view idstr) {
   return found == kinds.end() ? nullptr : &*found;
 }
 
-std::optional<std::size_t> find_video_block(const DisplayInput& input, std::string_view name) {
-  const auto& blocks = input.stream.blocks;
-  const std::string own = std::string(folder_of(input.section.idstr)) + std::string(name);
-  if (const auto found = find_block(blocks, own)) return found;
-  if (const auto found = find_block(blocks, name)) return found;
-  const std::string suffix = "/" + std::string(name);
-  std::optional<std::size_t> only;
-  for (std::size_t i = 0; i < blocks.size(); ++i) {
-    if (!blocks[i].name.ends_with(suffix)) continue;
-    if (only) return std::nullopt;
-    only = i;
+VideoMemory video_memory(const DisplayInput& input, std::span<const std::string_view> names) {
+  const std::string folder(folder_of(input.section.idstr));
+  for (const std::string& place : {folder, std::string()}) {
+    for (const std::string_view name : names) {
+      const auto block = find_block(input.stream.blocks, place + std::string(name));
+      if (!block) continue;
+      const RamBlock& found = input.stream.blocks[*block];
+      if (found.records == 0 && input.stream.ram_format.ignore_shared) {
+        refuse_screen("the content of memory block " + quoted(found.name) +
+                      " is not in the stream");
+      }
+      return {input.image, input.blocks[*block], found.used_length};
+    }
   }
-  return only;
-}
-
-VideoMemory video_memory(const DisplayInput& input, std::string_view name) {
-  const auto block = find_video_block(input, name);
-  if (!block) refuse_screen("the stream has no memory block " + quoted(name));
-  if (input.stream.blocks[*block].records == 0 && input.stream.ram_format.ignore_shared) {
-    refuse_screen("the content of memory block " + quoted(name) + " is not in the stream");
-  }
-  return {input.image, input.blocks[*block], input.stream.blocks[*block].used_length};
+  refuse_screen("the stream has no memory block " + quoted(names.front()));
 }
 
 }  // namespace vmconvert::qemu

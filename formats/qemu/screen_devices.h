@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -17,7 +18,7 @@ struct DisplayInput {
   const GuestImage& image;
   const DeviceFields& fields;
   const DeviceSection& section;  ///< of this device
-  DeviceState state;             ///< of the same
+  DeviceState state;
   Diagnostics& diagnostics;
 };
 
@@ -39,11 +40,12 @@ std::optional<Drawn> draw_virtio_gpu(const ByteSource& source, FileRange state);
 /// A qxl's own, non-VGA mode.
 Drawn draw_qxl_native(const DisplayInput& input);
 
-/// The memory of a device, by its block's name: in the folder of its section, without a folder as
-/// machine types up to 2.12 have it, or, if there is only one of this name, in any.
+/// The memory of a device, by the names its block may have: in the folder of its section, or
+/// without a folder as ISA devices and machine types up to 2.12 have it.
 /// @throws Error(corrupt) if there is none
-VideoMemory video_memory(const DisplayInput& input, std::string_view name);
-/// The same; nothing if there is none.
-std::optional<std::size_t> find_video_block(const DisplayInput& input, std::string_view name);
+VideoMemory video_memory(const DisplayInput& input, std::span<const std::string_view> names);
+
+/// What a VGA draws from; a qxl that is not the primary display has another name for it.
+inline constexpr std::array<std::string_view, 2> kVgaMemory{"vga.vram", "qxl.vgavram"};
 
 }  // namespace vmconvert::qemu

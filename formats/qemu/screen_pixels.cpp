@@ -127,7 +127,8 @@ Canvas draw_linear(const VideoMemory& memory, const LinearFramebuffer& framebuff
   Canvas canvas(framebuffer.width, framebuffer.height);
   const std::uint64_t row_bytes = framebuffer.width * framebuffer.format.bytes;
   // Rows that overlap would let a small memory make a large picture.
-  if (framebuffer.stride < row_bytes || framebuffer.bytes() > memory.size() ||
+  const bool overlap = framebuffer.height > 1 && framebuffer.stride < row_bytes;
+  if (overlap || framebuffer.bytes() > memory.size() ||
       framebuffer.at > memory.size() - framebuffer.bytes()) {
     refuse_screen("the picture of " + std::to_string(canvas.width()) + "x" +
                   std::to_string(canvas.height()) + " pixels does not lie within its memory");

@@ -54,6 +54,7 @@ Regions read_regions(const DeviceState& state) {
 }  // namespace
 
 Drawn draw_qxl_native(const DisplayInput& input) {
+  constexpr std::array<std::string_view, 1> kSecondMemory{"qxl.vram"};
   const auto value = [&](const std::string& path) {
     const auto number = input.state.number(path);
     if (!number) refuse_screen("the state of the display is of a layout that is not known");
@@ -78,9 +79,8 @@ Drawn draw_qxl_native(const DisplayInput& input) {
   const auto in = [&](std::uint64_t base, std::uint64_t size) {
     return base != 0 && start >= base && start - base < size;
   };
-  const bool own_name = find_video_block(input, "qxl.vgavram").has_value();
-  const VideoMemory ram = video_memory(input, own_name ? "qxl.vgavram" : "vga.vram");
-  const VideoMemory vram = video_memory(input, "qxl.vram");
+  const VideoMemory ram = video_memory(input, kVgaMemory);
+  const VideoMemory vram = video_memory(input, kSecondMemory);
   std::uint64_t base = regions.ram;
   const VideoMemory* memory = &ram;
   if (!in(base, ram.size())) {
