@@ -148,6 +148,7 @@ std::optional<DeviceFields> DeviceFields::parse(std::string_view json_text) {
   const auto devices = root.find("devices");
   if (devices == root.end() || !devices->is_array()) return std::nullopt;
   DeviceFields result;
+  result.has_configuration_ = root.contains("configuration");
   Builder builder;
   for (const json& device : *devices) {
     if (!device.is_object() || result.devices_.size() == kMostSections) return std::nullopt;

@@ -47,8 +47,12 @@ class DeviceFields {
 
   /// The whole state of a section, as a field without a name; nullptr if it is not described.
   const DeviceField* find(std::string_view idstr, std::uint64_t instance_id) const;
+  /// The description begins with the machine's configuration, which that of QEMU 7.2 does not have
+  /// and that of 10.0 has: the machine type does not tell which QEMU wrote the stream.
+  bool has_configuration() const { return has_configuration_; }
 
  private:
+  bool has_configuration_ = false;
   std::map<std::pair<std::string, std::uint64_t>, DeviceField, std::less<>> devices_;
 };
 

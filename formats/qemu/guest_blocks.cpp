@@ -15,11 +15,12 @@ constexpr std::uint64_t kCmosUnit = 64 * 1024;
 
 // Blocks that QEMU's boards and devices make for anything but guest memory, where the name does not
 // begin with a device path.
-constexpr std::array<std::string_view, 9> kNotMemory{"pc.bios",
+constexpr std::array<std::string_view, 10> kNotMemory{"pc.bios",
                                                      "pc.rom",
                                                      "isa-bios",
                                                      "vga.vram",
                                                      "vga.rom",
+                                                     "vmsvga.fifo",
                                                      "tpm-ppi",
                                                      "pvtime",
                                                      "bochs-display-vram",

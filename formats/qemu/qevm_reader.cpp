@@ -13,6 +13,7 @@
 #include "qemu/pc_board.h"
 #include "qemu/qevm_format.h"
 #include "qemu/qevm_stream.h"
+#include "qemu/screen.h"
 #include "qemu/virtio_mem.h"
 #include "qemu/vmcoreinfo_device.h"
 #include "vmconvert/base/text.h"
@@ -47,6 +48,7 @@ class ImageBuilder {
       diagnostics_.warn(name(),
                         "byte order not known without registers, taken to be little-endian");
     image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
+    if (options_.screen) image.screen = read_screen(stream_, lists_, image, diagnostics_);
     return image;
   }
 

@@ -93,6 +93,8 @@ TEST_CASE("device fields: of twins the first counts") {
                       {"name": "n", "instance_id": 4, "fields": [{"name": "a", "size": 2}]}]})");
   REQUIRE(fields);
   CHECK(fields->find("n", 4)->size == 1);
+  CHECK(!fields->has_configuration());
+  CHECK(DeviceFields::parse(R"({"configuration": {}, "devices": []})")->has_configuration());
 }
 
 struct Section {

@@ -39,29 +39,50 @@ void write(const OutputFormat& format, const GuestImage& image) {
   }
 }
 
-void read_and_write(const Format& format, std::shared_ptr<const ByteSource> source, bool salvage) {
+void check_screen(const Screen& screen) {
+  if (screen.width == 0 || screen.height == 0 ||
+      screen.rgb.size() != std::size_t{screen.width} * screen.height * 3) {
+    throw std::logic_error("a screen is not of the size it says");
+  }
+}
+
+/// Nothing if it is refused.
+std::optional<GuestImage> read(const Format& format, std::shared_ptr<const ByteSource> source,
+                               bool salvage) {
   CollectingDiagnostics diagnostics;
   const Input input(std::move(source), salvage);
   std::optional<GuestImage> image;
   try {
-    image = format.read(input, {.salvage = salvage}, diagnostics);
+    image = format.read(input, {.salvage = salvage, .screen = true}, diagnostics);
   } catch (const Error&) {
-    return;
+    return std::nullopt;
   }
   if (!salvage && diagnostics.lost()) throw std::logic_error("a loss without salvage");
   check_image(*image);
-  for (const OutputFormat& writer : all_writers()) write(writer, *image);
+  if (image->screen) check_screen(*image->screen);
+  return image;
+}
+
+std::shared_ptr<const ByteSource> source_of(const std::uint8_t* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  return std::make_shared<MemorySource>("input", Bytes(bytes.begin(), bytes.end()));
 }
 
 }  // namespace
 
+void read_hostile(const Format& format, const std::uint8_t* data, std::size_t size) {
+  for (const bool salvage : {false, true}) read(format, source_of(data, size), salvage);
+}
+
 void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
-  const auto source = std::make_shared<MemorySource>("input", Bytes(bytes.begin(), bytes.end()));
   const ProbeWindow window{bytes.first(std::min<std::size_t>(size, 64 * 1024)), size};
   format.probe(window);
-  read_and_write(format, source, false);
-  read_and_write(format, source, true);
+  for (const bool salvage : {false, true}) {
+    const auto image = read(format, source_of(data, size), salvage);
+    if (!image) continue;
+    for (const OutputFormat& writer : all_writers()) write(writer, *image);
+  }
 }
 
 }  // namespace vmconvert::test

@@ -7,9 +7,12 @@
 
 namespace vmconvert::test {
 
-/// Reads the bytes with the format, with and without salvage, and converts what comes out with
+/// Reads the bytes with the format, screen included, with and without salvage, and converts what comes out with
 /// every writer. An Error is fine; anything else, and an image or plan that breaks its promises,
 /// ends the process. Memory stays small: only small plans are executed, into memory.
 void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size);
+
+/// The same without the writers: tries more inputs per second.
+void read_hostile(const Format& format, const std::uint8_t* data, std::size_t size);
 
 }  // namespace vmconvert::test

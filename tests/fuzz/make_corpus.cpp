@@ -7,6 +7,7 @@
 #include "support/compress.h"
 #include "support/described_state.h"
 #include "support/device_payloads.h"
+#include "support/display_states.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
 #include "support/qcow2_builder.h"
@@ -241,6 +242,32 @@ void add_process_cores(const Corpus& corpus) {
   corpus.add("untouched", core.bytes());
 }
 
+void add_screens(const Corpus& corpus) {
+  const auto add = [&](const std::string& name, const ScreenGuest& guest) {
+    corpus.add(name, guest.stream());
+  };
+  VgaState state;
+  add("text", vga_guest(state));
+  state.gr[6] = 1;
+  add("planes", vga_guest(state));
+  state.gr[5] = 0x20;
+  state.cr[0x17] = 0;
+  add("cga", vga_guest(state));
+  for (const unsigned bits : {4U, 8U, 15U, 16U, 24U, 32U}) {
+    state.set_vbe(16, 4, bits, 64, 64);
+    add("vbe-" + std::to_string(bits), vga_guest(state));
+  }
+  state.big_endian = true;
+  add("big-endian", vga_guest(state));
+  ScreenGuest cirrus;
+  add("cirrus", cirrus.device("cirrus_vga", cirrus_state(0x01, 0)));
+  add("qxl", qxl_guest({}));
+  add("qxl-vga", qxl_guest({.mode = 1}));
+  add("bochs", bochs_guest({0, 64, 64, 32, 1, 0, 4, 0, 1, 1}));
+  add("ramfb", ramfb_guest(0x2000, "XR24", 2, 2, 16));
+  add("virtio", gpu_guest(virtio_payload({})));
+}
+
 }  // namespace
 }  // namespace vmconvert::test
 
@@ -260,4 +287,5 @@ int main(int argc, char** argv) {
   test::add_libvirt(test::Corpus(folder / "libvirt"));
   test::add_qcow2(test::Corpus(folder / "qcow2"));
   test::add_process_cores(test::Corpus(folder / "qemu_core"));
+  test::add_screens(test::Corpus(folder / "screen"));
 }

@@ -13,11 +13,16 @@ import architectures
 import consumers
 import conversions
 import process_cores
+import screens
 import snapshot_checks
 from context import Context
 from lab import arches, libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, STOPPED, capture
+from lab.screens import Display
+from lab.screens import capture as capture_screens
 from lab.guest import FIRMWARE, RESET, Machine
+from lab.screens import TEXT, VBE, VGA, Display
+from lab.screens import capture as capture_screens
 
 _GIB = 1 << 30
 _HIGH = 4 * _GIB  # where RAM continues above the PCI hole
@@ -184,6 +189,8 @@ _QCOW2 = [
                label=LONG),
     _snapshots("qcow2-linux", Machine(), snapshots.PLAIN, label=LONG),
     _snapshots("qcow2-linux-qemu10", _Q10, snapshots.PLAIN),
+]
+
 # Where a board without firmware needs some to have DIMMs, any file will do: the guest never runs.
 _ANY_FIRMWARE = ("-bios", str(paths.ROOT / "guest-arm64/busybox"))
 _ARM = {"type": "virt", "arch": arches.AARCH64}
@@ -240,7 +247,6 @@ _CONSUMERS = [
 ]
 
 
-
 def _core(name: str, check, *arguments: str, label: str = REAL, **options) -> Case:
     return Case(name, partial(process_core.capture, process_core.Process(arguments, **options)), check, label)
 
@@ -288,6 +294,35 @@ _PROCESS_CORES = [
     Case("core-debug-file", process_cores.capture_debug_program, process_cores.check_debug_file),
 ]
 
+def _screen(name: str, *arguments: str, label: str = LONG, **options) -> Case:
+    """What a display showed: each picture is compared with QEMU's screendump."""
+    return Case(f"screen-{name}", partial(capture_screens, Display(arguments, **options)),
+                screens.check_pictures, label)
+
+
+_SCREENS = [
+    _screen("modes", "-vga", "std", keys="abdfgijklmw", label=REAL),
+    _screen("bochs", "-device", "bochs-display", label=REAL),
+    _screen("ramfb", "-device", "ramfb", qemu=10, label=REAL),
+    _screen("std", "-vga", "std", keys=TEXT + VGA + VBE),
+    _screen("std-qemu10", "-vga", "std", keys=TEXT + VGA + VBE, qemu=10),
+    _screen("cirrus", "-vga", "cirrus", keys=TEXT + VGA + "ijklnqr"),
+    _screen("cirrus-qemu10", "-vga", "cirrus", keys=TEXT + VGA + "ijklnqr", qemu=10),
+    _screen("qxl", "-vga", "qxl", keys=TEXT + VGA + VBE),
+    _screen("virtio-vga", "-vga", "virtio", keys=TEXT + VGA + VBE),
+    _screen("vmware", "-vga", "vmware", keys=TEXT + VGA + VBE),
+    _screen("pc-2.12", "-vga", "std", keys="adkm", type="pc-i440fx-2.12"),
+    _screen("linux-text", "-vga", "std", linux="nomodeset", type="q35"),
+    _screen("linux-vesa-16", "-vga", "std", linux="nomodeset vga=791"),
+    _screen("linux-vesa-8", "-vga", "std", linux="nomodeset vga=773"),
+    _screen("linux-text-80x50", "-vga", "std", linux="nomodeset vga=0xf01"),
+    _screen("linux-bochs", "-device", "bochs-display", linux="", type="q35"),
+    _screen("linux-virtio-vga", "-vga", "virtio", linux="", type="q35"),
+    _screen("linux-virtio-gpu-qemu10", "-device", "virtio-gpu-pci", linux="", type="q35", qemu=10),
+    _screen("linux-virtio-gpu", "-device", "virtio-gpu-pci", linux="", type="q35"),
+    _screen("linux-qxl", "-vga", "qxl", "-spice", "port=0,addr=127.0.0.1,disable-ticketing=on", linux="", type="q35"),
+]
+
 CASES = {case.name: case for case in
-         (*_PLAIN, *_ARCHITECTURES, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2,
-          *_PROCESS_CORES, *_CONSUMERS)}
+         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_ARCHITECTURES,
+          *_CONSUMERS, *_PROCESS_CORES, *_SCREENS)}

@@ -28,8 +28,11 @@ def _busybox(arch: Arch) -> Path:
     return Path(paths.program("busybox")) if arch == X86 else paths.lab_file(f"{arch.kernel}/busybox")
 
 
-def build(target: Path, arch: Arch = X86) -> Path:
-    """Writes the archive to `target`, uncompressed: the guest need not spend time on it."""
+def build(target: Path, arch: Arch = X86, init: Path = _INIT, modules: tuple[str, ...] = ("modules",)) -> Path:
+    """Writes the archive to `target`, uncompressed: the guest need not spend time on it.
+
+    `modules` are directories of that architecture's kernel.
+    """
     directory, executable = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     entries = [
         ("bin", directory, b""),
@@ -37,10 +40,11 @@ def build(target: Path, arch: Arch = X86) -> Path:
         ("modules", directory, b""),
         ("bin/busybox", executable, _busybox(arch).read_bytes()),
         ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"),
-        ("init", executable, _INIT.read_bytes()),
+        ("init", executable, init.read_bytes()),
     ]
-    for module in sorted(paths.lab_file(f"{arch.kernel}/modules").iterdir()):
-        entries.append((f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes()))
+    for folder in modules:
+        for module in sorted(paths.lab_file(f"{arch.kernel}/{folder}").iterdir()):
+            entries.append((f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes()))
     with target.open("wb") as archive:
         for number, (name, mode, data) in enumerate(entries, start=1):
             archive.write(_entry(number, name, mode, data))
