@@ -2,13 +2,18 @@
 
 #include <array>
 
+#include "elf/elf_reader.h"
+#include "kdump/kdump_reader.h"
+#include "lime/lime_reader.h"
 #include "qemu/libvirt_save.h"
 #include "qemu/qevm_reader.h"
+#include "raw/raw_reader.h"
 
 namespace vmconvert {
 
 std::span<const Format> all_formats() {
-  static const std::array table{qemu::kQevm, qemu::kLibvirtSave};
+  static const std::array table{qemu::kQevm,    qemu::kLibvirtSave, elf_dump::kElf,
+                                kdump::kKdump,  lime_image::kLime,  raw_image::kRaw};
   return table;
 }
 

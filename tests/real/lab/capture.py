@@ -59,7 +59,7 @@ def _copy_sparse(pipe: Path, target: Path):
         output.truncate()
 
 
-def _dump_reference(qmp: Qmp, directory: Path):
+def dump_reference(qmp: Qmp, directory: Path):
     pipe = directory / "ref.pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=_copy_sparse, args=(pipe, directory / "ref.elf"), daemon=True)
@@ -73,7 +73,7 @@ def _dump_reference(qmp: Qmp, directory: Path):
 
 def _save_stopped(qmp: Qmp, directory: Path):
     qmp.execute("stop")
-    _dump_reference(qmp, directory)
+    dump_reference(qmp, directory)
     _limit(qmp, _UNLIMITED)
     _migrate(qmp, directory / "save.qevm")
     _wait_migrated(qmp)
@@ -126,7 +126,7 @@ def _save_live(qmp: Qmp, directory: Path, memory_mib: int):
     sent, pages = ram["normal"] + ram["duplicate"], ram["total"] // ram["page-size"]
     if sent <= pages:
         raise CaptureFailed(f"{sent} pages sent of {pages}: nothing was sent twice, not a live save")
-    _dump_reference(qmp, directory)
+    dump_reference(qmp, directory)
 
 
 def capture(machine: Machine, kind: str, directory: Path) -> Path:
