@@ -50,31 +50,9 @@ class PlacedMemory {
     }
   }
 
-  /// The runs: what was added, and zeros in `zeros` where nothing was.
-  RunList runs(std::vector<GuestRange> zeros) const {
-    std::vector<Run> all;
-    for (const auto& [begin, piece] : pieces_) {
-      all.push_back({piece.guest, InFile{0, kPage, piece.at}});
-    }
-    std::sort(zeros.begin(), zeros.end(),
-              [](const auto& a, const auto& b) { return a.begin() < b.begin(); });
-    GuestPhysAddr at{};
-    for (const GuestRange range : zeros) {
-      at = std::max(at, range.begin());
-      auto piece = pieces_.upper_bound(at);
-      if (piece != pieces_.begin()) at = std::max(at, std::prev(piece)->second.guest.end());
-      for (; at < range.end(); ++piece) {
-        const bool last = piece == pieces_.end() || piece->first >= range.end();
-        const GuestPhysAddr end = last ? range.end() : piece->first;
-        if (at < end) all.push_back({GuestRange::between(at, end), Filled{}});
-        at = last ? end : piece->second.guest.end();
-        if (last) break;
-      }
-    }
-    std::sort(all.begin(), all.end(),
-              [](const Run& a, const Run& b) { return a.guest.begin() < b.guest.begin(); });
+  RunList runs() const {
     RunListBuilder runs(kPage);
-    for (const Run& run : all) runs.add(run);
+    for (const auto& [begin, piece] : pieces_) runs.add({piece.guest, InFile{0, kPage, piece.at}});
     return runs.finish();
   }
 
@@ -147,43 +125,24 @@ class PlacedMemory {
   std::map<GuestPhysAddr, Piece> pieces_;  ///< disjoint, by their begin
 };
 
-/// The sizes of a segment, proven.
-struct Sizes {
-  std::uint64_t in_file = 0, in_memory = 0;
-};
-
-Sizes check_segment(const ByteSource& source, const ElfSegment& s, bool salvage,
-                    Diagnostics& diagnostics) {
+/// The bytes of a segment that are in the file, proven to be there.
+std::uint64_t check_segment(const ByteSource& source, const ElfSegment& s, bool salvage,
+                            Diagnostics& diagnostics) {
+  const std::string what = "PT_LOAD of guest address " + hex(s.p_paddr) + ' ';
   const auto fail = [&](const std::string& why) {
-    throw Error(ErrorKind::corrupt, source.name(), s.p_offset,
-                "PT_LOAD of guest address " + hex(s.p_paddr) + ' ' + why);
+    throw Error(ErrorKind::corrupt, source.name(), s.p_offset, what + why);
   };
   if (s.p_filesz > s.p_memsz) fail("has p_filesz larger than p_memsz");
   if (s.p_paddr > kHighest || s.p_memsz > kHighest - s.p_paddr)
     fail("ends above 2^56, the largest guest address there is");
   const auto stored = FileRange::try_sized({s.p_offset}, s.p_filesz);
-  if (stored && stored->end().value <= source.size()) return {s.p_filesz, s.p_memsz};
+  if (stored && stored->end().value <= source.size()) return s.p_filesz;
   const std::uint64_t left = s.p_offset < source.size() ? source.size() - s.p_offset : 0;
   const std::string text = "is cut off: " + std::to_string(s.p_filesz) + " bytes wanted, " +
                            std::to_string(left) + " left";
   if (!salvage) fail(text);
-  diagnostics.loss(source.name(), s.p_offset,
-                   "PT_LOAD of guest address " + hex(s.p_paddr) + ' ' + text);
-  return {left, left};
-}
-
-void report(const ByteSource& source, std::uint64_t not_stored, std::uint64_t zeros,
-            Diagnostics& diagnostics) {
-  if (not_stored != 0) {
-    diagnostics.decision(source.name(),
-                         counted(not_stored, "PT_LOAD") +
-                             " without bytes in the file or without a physical address, left out");
-  }
-  if (zeros != 0) {
-    diagnostics.warn(source.name(), human_size(zeros) +
-                                        " of guest memory are not in the file and taken for zero, "
-                                        "as p_memsz beyond p_filesz says");
-  }
+  diagnostics.loss(source.name(), s.p_offset, what + text);
+  return left;
 }
 
 }  // namespace
@@ -191,30 +150,31 @@ void report(const ByteSource& source, std::uint64_t not_stored, std::uint64_t ze
 RunList map_segments(const ByteSource& source, const ElfFile& file, bool salvage,
                      Diagnostics& diagnostics) {
   PlacedMemory memory(source, salvage, diagnostics);
-  std::vector<GuestRange> zero_tails;
-  std::uint64_t not_stored = 0;
+  std::uint64_t absent = 0, nowhere = 0;
   // p_paddr and p_offset of what is not there
   const std::uint64_t none = file.header().is_64 ? ~std::uint64_t{0} : ~std::uint32_t{0};
   for (const ElfSegment& s : file.segments()) {
     if (s.p_type != elf::kLoad) continue;
-    if (s.p_filesz == 0 || s.p_offset == none || s.p_paddr == none) {
-      ++not_stored;
-      continue;
-    }
-    const Sizes sizes = check_segment(source, s, salvage, diagnostics);
-    const GuestPhysAddr begin{s.p_paddr};
-    if (sizes.in_file != 0) memory.add(GuestRange::sized(begin, sizes.in_file), {s.p_offset});
-    if (sizes.in_memory > sizes.in_file) {
-      zero_tails.push_back(GuestRange::between(begin + sizes.in_file, begin + sizes.in_memory));
+    if (s.p_paddr == none) {
+      ++nowhere;
+    } else if (s.p_filesz == 0 || s.p_offset == none) {
+      ++absent;
+    } else {
+      const std::uint64_t size = check_segment(source, s, salvage, diagnostics);
+      memory.add(GuestRange::sized({s.p_paddr}, size), {s.p_offset});
+      if (s.p_memsz > s.p_filesz) ++absent;
     }
   }
-  RunList runs = memory.runs(std::move(zero_tails));
-  std::uint64_t zeros = 0;
-  for (const Run& run : runs) {
-    if (std::holds_alternative<Filled>(run.backing)) zeros += run.guest.size();
+  if (nowhere != 0) {
+    diagnostics.decision(source.name(),
+                         counted(nowhere, "PT_LOAD") + " without a physical address, left out");
   }
-  report(source, not_stored, zeros, diagnostics);
-  return runs;
+  if (absent != 0) {
+    diagnostics.warn(source.name(), counted(absent, "PT_LOAD") +
+                                        " with p_memsz larger than p_filesz: what is not in the "
+                                        "file may have been zero or filtered, and is left out");
+  }
+  return memory.runs();
 }
 
 }  // namespace vmconvert::elf_dump
