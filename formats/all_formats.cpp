@@ -12,8 +12,8 @@
 namespace vmconvert {
 
 std::span<const Format> all_formats() {
-  static const std::array table{qemu::kQevm,    qemu::kLibvirtSave, elf_dump::kElf,
-                                kdump::kKdump,  lime_image::kLime,  raw_image::kRaw};
+  static const std::array table{qemu::kQevm,   qemu::kLibvirtSave, elf_dump::kElf,
+                                kdump::kKdump, lime_image::kLime,  raw_image::kRaw};
   return table;
 }
 

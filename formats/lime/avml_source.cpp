@@ -48,7 +48,11 @@ std::uint64_t AvmlSource::add_block(Cursor& cursor, std::uint64_t plain_size) {
   const FileOffset begin = cursor.position();
   const std::uint64_t block_at = size_;
   while (size_ - block_at < plain_size) {
+    const bool first = cursor.position() == begin;
     const auto type = cursor.read<std::uint8_t>("chunk type");
+    if (first && type != kStream) cursor.fail("chunk type", "is not that of a stream's beginning");
+    if (type > kPlain && type < kFirstSkippable)
+      cursor.fail("chunk type", hex(type) + " is not known");
     std::uint32_t length = cursor.read<std::uint8_t>("chunk length");
     length |= std::uint32_t{cursor.read<std::uint16_t>("chunk length")} << 8;
     if (type == kStream) {
@@ -56,14 +60,10 @@ std::uint64_t AvmlSource::add_block(Cursor& cursor, std::uint64_t plain_size) {
         cursor.fail("stream name", "is not that of snappy");
       continue;
     }
-    if (begin == FileOffset{cursor.position().value - 4})
-      cursor.fail("chunk type", "is not that of a stream's beginning");
     if (type >= kFirstSkippable) {
       cursor.take(length, "chunk");
       continue;
     }
-    if (type != kCompressed && type != kPlain)
-      cursor.fail("chunk type", hex(type) + " is not known");
     if (length <= kChecksum || length - kChecksum > kLargestPacked)
       cursor.fail("chunk length", "is " + std::to_string(length));
     AvmlChunk chunk{.plain_at = size_};

@@ -98,8 +98,8 @@ void add_block(const std::string& text, ReadOptions& read) {
 void set_machine(const std::string& text, ReadOptions& read) {
   read.machine = machine_by_name(text);
   if (read.machine) return;
-  throw CLI::ValidationError("--arch", vmconvert::quoted(text) + " is not one of " +
-                                           machine_names());
+  throw CLI::ValidationError("--arch",
+                             vmconvert::quoted(text) + " is not one of " + machine_names());
 }
 
 /// INPUT and how it is read, for every command that reads one.

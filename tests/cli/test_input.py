@@ -8,7 +8,10 @@ import subprocess
 import streams
 from harness import FAILED, LOST, Case, main, needs, needs_root
 
-UNKNOWN = ": is in none of the known formats (tried: qevm, libvirt-save)"
+UNKNOWN = (
+    ": is in none of the known formats (tried: qevm, libvirt-save, elf, kdump, lime; what cannot be told by "
+    "content: --from raw)"
+)
 
 
 class Kinds(Case):
