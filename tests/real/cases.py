@@ -10,9 +10,11 @@ from typing import Callable
 
 import consumers
 import conversions
+import dumps
 from context import Context
 from lab import libvirt
 from lab.capture import LIVE, STOPPED, capture
+from lab.dumps import Foreign, capture_dumps, capture_foreign
 from lab.guest import FIRMWARE, RESET, Machine
 
 _GIB = 1 << 30
@@ -176,5 +178,24 @@ _CONSUMERS = [
     _case("kdumpfile", Machine(), check=consumers.check_kdumpfile),
 ]
 
+
+
+def _foreign(name: str, program: str, arguments: str, *blobs: int) -> Case:
+    machine = Foreign(program, tuple(arguments.split()), tuple((gpa, 2) for gpa in blobs))
+    return Case(f"dumps-{name}", partial(capture_foreign, machine), dumps.check_dumps)
+
+
+# Dumps as inputs. Not one instruction runs in the guests of other architectures.
+_DUMPS = [
+    Case("dumps-qemu7", partial(capture_dumps, Machine()), dumps.check_pc_dumps, LONG),
+    Case("dumps-qemu10", partial(capture_dumps, _Q10), dumps.check_pc_dumps),
+    _case("dumps-makedumpfile", Machine(), check=dumps.check_makedumpfile),
+    _foreign("i386", "qemu-system-i386", "-M pc -m 64 -smp 2 -cpu qemu32", 1 << 20, 50 << 20),
+    _foreign("aarch64", "qemu-system-aarch64", "-M virt -cpu cortex-a57 -m 64 -smp 2", 0x41000000, 0x43E00000),
+    _foreign("s390x", "qemu-system-s390x", "-M s390-ccw-virtio -m 64 -smp 2", 1 << 20, 62 << 20),
+    _foreign("ppc64", "qemu-system-ppc64", "-M pseries -m 256 -smp 2", 64 << 20, 254 << 20),
+    _foreign("riscv64", "qemu-system-riscv64", "-M virt -bios none -m 64 -smp 2", 0x80000000, 0x83E00000),
+]
+
 CASES = {case.name: case for case in
-         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_CONSUMERS)}
+         (*_DUMPS, *_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_CONSUMERS)}

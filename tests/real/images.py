@@ -13,8 +13,8 @@ PAGE = 4096
 _CHUNK = 1 << 20
 _ZEROS = bytes(_CHUNK)
 
-_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-_PHDR = struct.Struct("<IIQQQQQQ")
+_EHDR = "16sHHIQQQIHHHHHH"
+_PHDR = "IIQQQQQQ"
 _LIME = struct.Struct("<IIQQ8s")
 _PT_LOAD, _PT_NOTE = 1, 4
 _ET_CORE = 4
@@ -96,15 +96,23 @@ def _require(condition: bool, path: Path, message: str):
         raise BadImage(f"{path.name}: {message}")
 
 
-def _program_headers(path: Path) -> tuple[tuple, list[tuple]]:
+def _order(path: Path) -> str:
+    """Byte order of an ELF64 file, as struct has it."""
     with path.open("rb") as file:
-        header = _EHDR.unpack(file.read(_EHDR.size))
-        _require(header[0][:6] == b"\x7fELF\x02\x01", path, "not a little-endian ELF64 file")
+        ident = file.read(6)
+    _require(ident[:5] == b"\x7fELF\x02" and ident[5] in (1, 2), path, "not an ELF64 file")
+    return "<" if ident[5] == 1 else ">"
+
+
+def _program_headers(path: Path) -> tuple[tuple, list[tuple]]:
+    ehdr, phdr = struct.Struct(_order(path) + _EHDR), struct.Struct(_order(path) + _PHDR)
+    with path.open("rb") as file:
+        header = ehdr.unpack(file.read(ehdr.size))
         _require(header[1] == _ET_CORE, path, f"e_type is {header[1]}, not ET_CORE")
         phoff, phentsize, phnum = header[5], header[9], header[10]
-        _require(phentsize == _PHDR.size, path, f"e_phentsize is {phentsize}")
+        _require(phentsize == phdr.size, path, f"e_phentsize is {phentsize}")
         file.seek(phoff)
-        return header, [_PHDR.unpack(file.read(_PHDR.size)) for _ in range(phnum)]
+        return header, [phdr.unpack(file.read(phdr.size)) for _ in range(phnum)]
 
 
 def _load_segments(headers: list[tuple]) -> list[Segment]:
@@ -120,7 +128,7 @@ def notes(path: Path) -> list[tuple[str, int, bytes]]:
         area = file.read(header[5])
     found, at = [], 0
     while at < len(area):
-        namesz, descsz, note_type = struct.unpack_from("<III", area, at)
+        namesz, descsz, note_type = struct.unpack_from(_order(path) + "III", area, at)
         name_at = at + 12
         desc_at = name_at + (namesz + 3) // 4 * 4
         name = area[name_at:name_at + namesz].rstrip(b"\0").decode()
