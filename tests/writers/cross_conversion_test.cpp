@@ -44,7 +44,7 @@ TEST_CASE("writers: a vmcore keeps registers and notes when it is converted agai
   std::mt19937_64 random(1);
   GuestImage image = random_image(random, {.pages = 20});
   image.vcpus.resize(3);
-  image.vcpus[1].rip = 0xffffffff81234567;
+  std::get<X86Registers>(image.vcpus[1]).rip = 0xffffffff81234567;
   image.vmcoreinfo = Vmcoreinfo{"OSRELEASE=6.1\n", "test"};
   const OutputFormat& elf = choose_output_format(all_writers(), "elf", "");
   const Bytes once = written(elf, image);
