@@ -2,15 +2,21 @@
 
 #include <array>
 
+#include "elf/elf_reader.h"
+#include "kdump/kdump_reader.h"
+#include "lime/lime_reader.h"
 #include "qemu/libvirt_save.h"
 #include "qemu/qcow2_reader.h"
 #include "qemu/qevm_reader.h"
 #include "qemu_core/qemu_core_reader.h"
+#include "raw/raw_reader.h"
 
 namespace vmconvert {
 
 std::span<const Format> all_formats() {
-  static const std::array table{qemu::kQevm, qemu::kLibvirtSave, qemu::kQcow2, qemu_core::kQemuCore};
+  static const std::array table{qemu::kQevm,   qemu::kLibvirtSave,   qemu::kQcow2,
+                                elf_dump::kElf, qemu_core::kQemuCore, kdump::kKdump,
+                                lime_image::kLime, raw_image::kRaw};
   return table;
 }
 

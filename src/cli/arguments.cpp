@@ -95,6 +95,13 @@ void add_block(const std::string& text, ReadOptions& read) {
   read.block_addresses.insert_or_assign(text.substr(0, equals), GuestPhysAddr{*address});
 }
 
+void set_machine(const std::string& text, ReadOptions& read) {
+  read.machine = machine_by_name(text);
+  if (read.machine) return;
+  throw CLI::ValidationError("--arch",
+                             vmconvert::quoted(text) + " is not one of " + machine_names());
+}
+
 /// INPUT and how it is read, for every command that reads one.
 void add_input_options(CLI::App& app, Options& options) {
   ConvertRequest& request = options.request;
@@ -134,6 +141,11 @@ void add_input_options(CLI::App& app, Options& options) {
       ->option_text("FILE")
       ->group("Input");
   request.read.debug_root = "/usr/lib/debug";
+  app.add_option_function<std::string>(
+         "--arch", [&](const std::string& text) { set_machine(text, request.read); },
+         "raw, lime: guest architecture [x86_64]")
+      ->option_text("NAME")
+      ->group("Input");
 }
 
 void add_force(CLI::App& app, Options& options) {

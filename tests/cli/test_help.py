@@ -112,7 +112,7 @@ class WrongCommandLines(Case):
             code=USAGE,
         )
         self.refuse(
-            'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2, qemu-core)',
+            'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime, raw)',
             *["in.qevm", "-o", "out.raw", "--from", "ELF"],
             code=USAGE,
         )

@@ -8,7 +8,10 @@ import subprocess
 import streams
 from harness import FAILED, LOST, Case, main, needs, needs_root
 
-UNKNOWN = ": is in none of the known formats (tried: qevm, libvirt-save, qcow2, qemu-core)"
+UNKNOWN = (
+    ": is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime; "
+    "what cannot be told by content: --from raw)"
+)
 
 
 class Kinds(Case):

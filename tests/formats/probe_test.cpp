@@ -17,7 +17,8 @@ std::string format_of(Bytes bytes) {
 }
 
 constexpr const char* kUnknown =
-    "input: is in none of the known formats (tried: qevm, libvirt-save, qcow2, qemu-core)";
+    "input: is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, "
+    "qemu-core, kdump, lime; what cannot be told by content: --from raw)";
 
 TEST_CASE("probe: each format knows its own") {
   CHECK(format_of(small_pc().eos().bytes()) == "qevm");
@@ -59,7 +60,9 @@ TEST_CASE("probe: a format that was asked for says what it misses") {
   };
   CHECK(read_as("qevm") == "input: offset 0x0: magic is not \"QEVM\"");
   CHECK(read_as("libvirt-save") == "input: offset 0x0: magic is not that of a libvirt save image");
-  CHECK(read_as("vmss") == "unknown input format \"vmss\" (there are: qevm, libvirt-save, qcow2, qemu-core)");
+  CHECK(read_as("vmss") ==
+        "unknown input format \"vmss\" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, "
+        "lime, raw)");
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include "support/described_state.h"
 #include "support/device_payloads.h"
 #include "support/display_states.h"
+#include "support/elf_builder.h"
+#include "support/kdump_builder.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
 #include "support/qcow2_builder.h"
@@ -134,6 +136,8 @@ void add_kernel_facts(const Corpus& corpus) {
 }
 
 /// A small guest of each board, with one vCPU and its description.
+}
+
 void add_boards(const Corpus& corpus) {
   const auto add = [&](const std::string& name, std::string_view machine, std::string_view block,
                        const DescribedState& cpu, std::uint32_t version) {
@@ -268,6 +272,56 @@ void add_screens(const Corpus& corpus) {
   add("virtio", gpu_guest(virtio_payload({})));
 }
 
+void add_elf_dumps(const Corpus& corpus) {
+  ElfDump dump;
+  dump.notes = elf_note("CORE", 1, Bytes(336));
+  const Bytes text = elf_note("VMCOREINFO", 0, as_bytes("OSRELEASE=6.1\n"));
+  dump.notes.insert(dump.notes.end(), text.begin(), text.end());
+  dump.loads = {{.paddr = 0x1000, .content = Bytes(100, std::byte{1})},
+                {.paddr = 0x1020, .content = Bytes(20, std::byte{1})},
+                {.paddr = 0x8000, .content = Bytes(64, std::byte{2}), .memsz = 100}};
+  corpus.add("plain", dump.bytes());
+  dump.many = true;
+  corpus.add("many", dump.bytes());
+  dump.loads[1].offset = dump.content_at() + 0x20;
+  corpus.add("alias", dump.bytes());
+  corpus.add("big-endian", ElfDump{.big = true, .machine = 22, .loads = dump.loads}.bytes());
+  corpus.add("narrow", ElfDump{.is_64 = false, .machine = 3, .loads = dump.loads}.bytes());
+}
+
+void add_kdumps(const Corpus& corpus) {
+  Kdump dump;
+  dump.notes = elf_note("CORE", 1, Bytes(336));
+  dump.vmcoreinfo = "OSRELEASE=6.1\n";
+  std::uint64_t pfn = 0;
+  for (const unsigned flags : {kStored, kZlib, kLzo, kSnappy, kZstd}) {
+    dump.pages[++pfn] = {Bytes(4096, std::byte{3}), flags};
+  }
+  dump.pages[9] = {Bytes(4096), kStored, true};
+  corpus.add("plain", dump.bytes());
+  corpus.add("flattened", flattened(dump.bytes(), 4096));
+  dump.excluded = {7};
+  dump.level = 31;
+  dump.big = true;
+  dump.machine = "s390x";
+  corpus.add("big-endian", dump.bytes());
+  dump.big = false;
+  dump.is_64 = false;
+  dump.machine = "i686";
+  corpus.add("narrow", dump.bytes());
+}
+
+void add_lime(const Corpus& corpus) {
+  const Bytes easy(500, std::byte{5});
+  corpus.add(
+      "lime",
+      ByteWriter().append(lime_record(0x5000, easy)).append(lime_record(0x1000, easy)).bytes());
+  corpus.add("avml", ByteWriter()
+                         .append(avml_block(0x1000, easy, true, 300))
+                         .append(avml_block(0x8000, easy, false))
+                         .bytes());
+}
+
 }  // namespace
 }  // namespace vmconvert::test
 
@@ -288,4 +342,7 @@ int main(int argc, char** argv) {
   test::add_qcow2(test::Corpus(folder / "qcow2"));
   test::add_process_cores(test::Corpus(folder / "qemu_core"));
   test::add_screens(test::Corpus(folder / "screen"));
+  test::add_elf_dumps(test::Corpus(folder / "elf_dump"));
+  test::add_kdumps(test::Corpus(folder / "kdump"));
+  test::add_lime(test::Corpus(folder / "lime"));
 }

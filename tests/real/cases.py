@@ -12,12 +12,14 @@ from typing import Callable
 import architectures
 import consumers
 import conversions
+import dumps
 import process_cores
 import screens
 import snapshot_checks
 from context import Context
 from lab import arches, libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, STOPPED, capture
+from lab.dumps import Foreign, capture_dumps, capture_foreign
 from lab.screens import Display
 from lab.screens import capture as capture_screens
 from lab.guest import FIRMWARE, RESET, Machine
@@ -323,6 +325,24 @@ _SCREENS = [
     _screen("linux-qxl", "-vga", "qxl", "-spice", "port=0,addr=127.0.0.1,disable-ticketing=on", linux="", type="q35"),
 ]
 
+
+def _foreign_dump(name: str, program: str, arguments: str, *blobs: int) -> Case:
+    machine = Foreign(program, tuple(arguments.split()), tuple((gpa, 2) for gpa in blobs))
+    return Case(f"dumps-{name}", partial(capture_foreign, machine), dumps.check_dumps)
+
+
+# Dumps as inputs. Not one instruction runs in the guests of other architectures.
+_DUMPS = [
+    Case("dumps-qemu7", partial(capture_dumps, Machine()), dumps.check_pc_dumps, LONG),
+    Case("dumps-qemu10", partial(capture_dumps, _Q10), dumps.check_pc_dumps),
+    _case("dumps-makedumpfile", Machine(), check=dumps.check_makedumpfile),
+    _foreign_dump("i386", "qemu-system-i386", "-M pc -m 64 -smp 2 -cpu qemu32", 1 << 20, 50 << 20),
+    _foreign_dump("aarch64", "qemu-system-aarch64", "-M virt -cpu cortex-a57 -m 64 -smp 2", 0x41000000, 0x43E00000),
+    _foreign_dump("s390x", "qemu-system-s390x", "-M s390-ccw-virtio -m 64 -smp 2", 1 << 20, 62 << 20),
+    _foreign_dump("ppc64", "qemu-system-ppc64", "-M pseries -m 256 -smp 2", 64 << 20, 254 << 20),
+    _foreign_dump("riscv64", "qemu-system-riscv64", "-M virt -bios none -m 64 -smp 2", 0x80000000, 0x83E00000),
+]
+
 CASES = {case.name: case for case in
          (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_ARCHITECTURES,
-          *_CONSUMERS, *_PROCESS_CORES, *_SCREENS)}
+          *_CONSUMERS, *_PROCESS_CORES, *_SCREENS, *_DUMPS)}

@@ -65,7 +65,7 @@ const Format& choose_format(std::span<const Format> formats, std::string_view wa
   for (const Match level : {Match::yes, Match::maybe}) {
     std::vector<const Format*> matches;
     for (const Format& format : formats) {
-      if (format.probe(window) == level) matches.push_back(&format);
+      if (format.probe != nullptr && format.probe(window) == level) matches.push_back(&format);
     }
     if (matches.size() == 1) return *matches.front();
     if (matches.size() > 1) {
@@ -75,8 +75,14 @@ const Format& choose_format(std::span<const Format> formats, std::string_view wa
                   "could be " + join(names, " or ") + "; choose one with --from");
     }
   }
+  std::vector<std::string_view> tried, never_told;
+  for (const Format& format : formats) {
+    (format.probe != nullptr ? tried : never_told).push_back(format.name);
+  }
+  const std::string ask =
+      never_told.empty() ? "" : "; what cannot be told by content: --from " + join(never_told, "|");
   throw Error(ErrorKind::unsupported, input.name(), std::nullopt,
-              "is in none of the known formats (tried: " + join(names_of(formats), ", ") + ")");
+              "is in none of the known formats (tried: " + join(tried, ", ") + ask + ")");
 }
 
 GuestImage read_image(const Format& format, const Input& input, const ReadOptions& options,

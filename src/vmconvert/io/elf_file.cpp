@@ -13,7 +13,9 @@ constexpr std::size_t kShdr64 = 64, kShdr32 = 40;
 constexpr std::uint16_t kPnXnum = 0xffff;
 constexpr std::uint64_t kMostSegments = std::uint64_t{1}
                                         << 21;  // QEMU's dumps of page tables have 10^5
-constexpr std::uint64_t kNoteAlignment = 4;
+constexpr std::uint64_t kNoteAlignment = 4, kNoteHeader = 12;
+constexpr std::uint32_t kLongestName = 256;  // "VMCOREINFO" is the longest seen
+constexpr std::size_t kMostNotes = std::size_t{1} << 20;
 
 std::size_t phdr_size(const ElfHeader& header) { return header.is_64 ? kPhdr64 : kPhdr32; }
 
@@ -143,30 +145,52 @@ std::uint64_t ElfFile::read_phnum(const ByteSource& source) const {
   return cursor.read<std::uint32_t>("sh_info of section 0");
 }
 
+std::vector<ElfNote> read_elf_notes(const ByteSource& source, FileRange range, std::endian order,
+                                    std::uint64_t most) {
+  if (range.size() > most) {
+    throw Error(
+        ErrorKind::unsupported, source.name(), range.begin().value,
+        "notes are " + std::to_string(range.size()) + " bytes, more than " + std::to_string(most));
+  }
+  std::vector<ElfNote> notes;
+  Cursor cursor(source, range, order);
+  const auto skip_padding = [&] {
+    const std::uint64_t used = (cursor.position() - range.begin()) % kNoteAlignment;
+    if (used != 0) cursor.take(std::min(kNoteAlignment - used, cursor.remaining()), "padding");
+  };
+  while (cursor.remaining() >= kNoteHeader) {
+    ElfNote note;
+    const auto namesz = cursor.read<std::uint32_t>("n_namesz");
+    if (namesz > kLongestName) {
+      cursor.fail("n_namesz", std::to_string(namesz) + " is longer than any name of a note");
+    }
+    const auto descsz = cursor.read<std::uint32_t>("n_descsz");
+    note.type = cursor.read<std::uint32_t>("n_type");
+    if (namesz == 0 && descsz == 0 && note.type == 0) continue;
+    note.name = cursor.read_text(namesz, "note name");
+    if (!note.name.empty() && note.name.back() == '\0') note.name.pop_back();
+    skip_padding();
+    note.desc = cursor.take(descsz, "note descriptor");
+    skip_padding();
+    notes.push_back(std::move(note));
+    if (notes.size() > kMostNotes) {
+      cursor.fail("n_type", "there are more notes than a guest can have", ErrorKind::unsupported);
+    }
+  }
+  return notes;
+}
+
 std::vector<ElfNote> ElfFile::notes(const ByteSource& source) const {
   std::vector<ElfNote> notes;
+  std::uint64_t left = elf::kLargestNotes;
   for (const ElfSegment& segment : segments_) {
     if (segment.p_type != elf::kNote) continue;
     Cursor cursor(source, whole(source), header_.order);
     cursor.seek({segment.p_offset}, "PT_NOTE");
     const FileRange range = cursor.take(segment.p_filesz, "PT_NOTE");
-    cursor = Cursor(source, range, header_.order);
-    const auto skip_padding = [&] {
-      const std::uint64_t used = (cursor.position() - range.begin()) % kNoteAlignment;
-      if (used != 0) cursor.take(std::min(kNoteAlignment - used, cursor.remaining()), "padding");
-    };
-    while (cursor.remaining() >= 12) {
-      ElfNote note;
-      const auto namesz = cursor.read<std::uint32_t>("n_namesz");
-      const auto descsz = cursor.read<std::uint32_t>("n_descsz");
-      note.type = cursor.read<std::uint32_t>("n_type");
-      note.name = cursor.read_text(namesz, "note name");
-      if (!note.name.empty() && note.name.back() == '\0') note.name.pop_back();
-      skip_padding();
-      note.desc = cursor.take(descsz, "note descriptor");
-      skip_padding();
-      notes.push_back(std::move(note));
-    }
+    const std::vector<ElfNote> more = read_elf_notes(source, range, header_.order, left);
+    left -= range.size();
+    notes.insert(notes.end(), more.begin(), more.end());
   }
   return notes;
 }

@@ -11,6 +11,7 @@
 #include "vmconvert/base/diagnostics.h"
 #include "vmconvert/io/input.h"
 #include "vmconvert/model/guest_image.h"
+#include "vmconvert/model/machine.h"
 
 namespace vmconvert {
 
@@ -35,12 +36,14 @@ struct ReadOptions {
   std::string debug_file;  ///< path of the debug information of the process in a core
   std::string executable;  ///< path of the program of the process in a core
   std::string debug_root;  ///< folder of installed debug information; empty: none is looked for
+  std::optional<GuestMachine> machine;  ///< of the guest, for an input that does not tell
 };
 
 /// One input format.
 struct Format {
   std::string_view name;     ///< --from value and name of its page in docs/formats
   std::string_view summary;  ///< one line for `vmconvert formats`
+  /// nullptr: nothing in the content tells this format, it has to be asked for.
   Match (*probe)(const ProbeWindow& window) noexcept;
   /// @throws Error(corrupt, unsupported) if the input is of this format and cannot be converted
   GuestImage (*read)(const Input& input, const ReadOptions& options, Diagnostics& diagnostics);

@@ -51,7 +51,7 @@ class GuestFailed(Exception):
     """The guest did not reach the wanted state."""
 
 
-def _random_file(path: Path, mib: int) -> Path:
+def random_file(path: Path, mib: int) -> Path:
     with path.open("wb") as blob:
         for _ in range(mib):
             blob.write(os.urandom(_MIB))
@@ -84,7 +84,7 @@ def command_line(machine: Machine, directory: Path, dirty: bool) -> list[str]:
     if machine.vmcoreinfo:
         arguments += ["-device", "vmcoreinfo"]
     for number, (gpa, mib) in enumerate(machine.blobs):
-        blob = _random_file(directory / f"blob{number}", mib)
+        blob = random_file(directory / f"blob{number}", mib)
         arguments += ["-device", f"loader,file={blob},addr={gpa:#x},force-raw=on"]
     if machine.state == LINUX:
         arguments += _linux_arguments(machine, directory, dirty)

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmconvert/io/elf_file.h"
+#include "vmconvert/model/guest_image.h"
+
+namespace vmconvert {
+
+/// Puts the notes of a dump into an image: as they are into `notes`, the text of VMCOREINFO into
+/// `vmcoreinfo`, and what they tell as facts "dump.vcpus" and "dump.release".
+/// @throws Error(io) as the source does
+void add_dump_notes(const ByteSource& source, const std::vector<ElfNote>& notes, GuestImage& image);
+
+/// The value of a line "KEY=VALUE"; nothing if there is no such line.
+std::optional<std::string> vmcoreinfo_value(std::string_view text, std::string_view key);
+
+}  // namespace vmconvert
