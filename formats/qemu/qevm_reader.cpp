@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "qemu/guest_blocks.h"
+#include "qemu/page_decoding.h"
 #include "qemu/qevm_format.h"
 #include "qemu/qevm_stream.h"
 #include "qemu/virtio_mem.h"
@@ -35,12 +36,16 @@ std::optional<std::array<std::byte, N>> payload_bytes(const ByteSource& source,
 /// Places the blocks of one stream in guest-physical space and makes the image.
 class ImageBuilder {
  public:
-  ImageBuilder(std::shared_ptr<const ByteSource> source, QevmStream stream,
-               const ReadOptions& options, Diagnostics& diagnostics)
-      : source_(std::move(source)),
+  /// @param decoded  the source kDecodedPages; may be null
+  ImageBuilder(std::shared_ptr<const ByteSource> source, std::shared_ptr<const ByteSource> decoded,
+               QevmStream stream, const ReadOptions& options, Diagnostics& diagnostics)
+      : source_(source),
+        sources_{std::move(source)},
         stream_(std::move(stream)),
         options_(options),
-        diagnostics_(diagnostics) {}
+        diagnostics_(diagnostics) {
+    if (decoded) sources_.push_back(std::move(decoded));
+  }
 
   GuestImage build() {
     board_ = choose_board();
@@ -158,7 +163,7 @@ class ImageBuilder {
   /// The first bytes of a block, at most `most`.
   std::vector<std::byte> block_head(std::size_t block, std::uint64_t most) const {
     GuestImage view;
-    view.sources = {source_};
+    view.sources = sources_;
     view.runs = lists_[block];
     std::vector<std::byte> bytes(
         static_cast<std::size_t>(std::min(most, stream_.blocks[block].used_length)));
@@ -354,7 +359,7 @@ class ImageBuilder {
     }
     GuestImage image;
     image.arch = Arch::x86_64;
-    image.sources = {source_};
+    image.sources = sources_;
     image.runs = runs.finish();
     report(image);
     return image;
@@ -420,6 +425,7 @@ class ImageBuilder {
   }
 
   std::shared_ptr<const ByteSource> source_;
+  std::vector<std::shared_ptr<const ByteSource>> sources_;  ///< of the runs
   QevmStream stream_;
   const ReadOptions& options_;
   Diagnostics& diagnostics_;
@@ -482,7 +488,10 @@ GuestImage read_qevm(std::shared_ptr<const ByteSource> source, FileOffset begin,
                      const ReadOptions& options, Diagnostics& diagnostics) {
   const auto window = FileRange::between(begin, {source->size()});
   QevmStream stream = parse_qevm(*source, window, options.salvage, diagnostics);
-  return ImageBuilder(std::move(source), std::move(stream), options, diagnostics).build();
+  auto decoded = decode_pages(source, stream, options.salvage, diagnostics);
+  return ImageBuilder(std::move(source), std::move(decoded), std::move(stream), options,
+                      diagnostics)
+      .build();
 }
 
 constinit const Format kQevm{
