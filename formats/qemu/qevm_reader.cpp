@@ -449,6 +449,12 @@ constexpr std::array<std::byte, 8> kHead{std::byte{'Q'}, std::byte{'E'}, std::by
                                          std::byte{'M'}, std::byte{0},   std::byte{0},
                                          std::byte{0},   std::byte{3}};
 
+/// Magic, then version 1.
+bool is_multifd_connection(std::span<const std::byte> head) {
+  return head.size() >= 8 && load<std::uint32_t>(head, std::endian::big) == kMultifdMagic &&
+         load<std::uint32_t>(head.subspan(4), std::endian::big) == 1;
+}
+
 /// `file:NAME,offset=N` leaves room before the stream. Such a stream is modern: a configuration
 /// element follows its head.
 std::optional<std::size_t> find_stream(std::span<const std::byte> head) {
@@ -463,6 +469,7 @@ std::optional<std::size_t> find_stream(std::span<const std::byte> head) {
 Match probe(const ProbeWindow& window) noexcept {
   if (window.head.size() >= 4 && std::equal(kHead.begin(), kHead.begin() + 4, window.head.begin()))
     return Match::yes;
+  if (is_multifd_connection(window.head)) return Match::yes;  // to be refused by name
   return find_stream(window.head) ? Match::maybe : Match::no;
 }
 

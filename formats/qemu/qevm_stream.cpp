@@ -412,6 +412,13 @@ class StreamParser {
     // A background snapshot has no END for RAM; reaching the end mark means nothing is missing.
     stream_.ram_complete = true;
     if (!ram_) cursor_.fail("stream", "ends without a \"ram\" section");
+    // QEMU before 8.1 does not mark the stream of a multifd migration.
+    if (!ram_->is_plausible()) {
+      cursor_.fail("stream",
+                   "has no page with content, not even of the firmware: they went through other "
+                   "connections (multifd)",
+                   ErrorKind::unsupported);
+    }
     note_description();
   }
 

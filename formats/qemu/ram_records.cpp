@@ -1,6 +1,6 @@
 #include "qemu/ram_records.h"
 
-#include <string_view>
+#include <string>
 
 #include "qemu/encoded_pages.h"
 #include "qemu/qevm_format.h"
@@ -39,14 +39,14 @@ RamRecords::Kind RamRecords::next(Cursor& cursor) {
 }
 
 void RamRecords::refuse(Cursor& cursor, std::uint64_t flags) const {
-  const auto unsupported = [&](std::string_view what) {
-    cursor.fail("RAM record", what, ErrorKind::unsupported);
+  const auto unsupported = [&](const std::string& what) {
+    cursor.fail("RAM record", "holds " + what, ErrorKind::unsupported);
   };
   const std::uint64_t kind = flags & ~kContinue;
-  if (kind == kHook) unsupported("is of an RDMA migration, whose pages are not in the stream");
-  if (kind == kFull) unsupported("is of a format last written in 2009");
+  if (kind == kHook) unsupported("an RDMA record, which is not supported");
+  if (kind == kFull) unsupported("a record of a format last written in 2009, which is not supported");
   if (flags == kMultifdFlush) {
-    unsupported("is of a multifd migration, whose pages went through other connections");
+    unsupported("a mark of a multifd migration, whose pages went through other connections");
   }
   cursor.fail("RAM record", (flags & ~kKnownFlags) != 0 ? "has unknown flags " + hex(flags)
                                                         : "combines flags " + hex(flags));

@@ -123,6 +123,7 @@ void RamSection::add_page(const PageRecord& record) {
   RamBlock& block = blocks_[record.block];
   const auto guest = GuestRange::sized({record.offset}, format_.page_size);
   ++block.records;
+  has_content_ = has_content_ || record.form != PageRecord::Form::filled;
   switch (record.form) {
     case PageRecord::Form::plain:
       block.pages.add({guest, InFile{0, format_.page_size, record.at}});
@@ -150,6 +151,14 @@ InFile RamSection::encoded_page(EncodedPages::Form form, FileOffset record) {
   }
   const std::uint64_t slot = encoded_.slots.add({form, record.value});
   return {kDecodedPages, format_.page_size, {slot * format_.page_size}};
+}
+
+bool RamSection::is_plausible() const {
+  if (has_content_ || !mapped_.empty() || format_.ignore_shared) return true;
+  return std::none_of(blocks_.begin(), blocks_.end(), [](const RamBlock& block) {
+    return block.name == "pc.bios" || block.name.find(".flash0") != std::string::npos ||
+           block.name.starts_with("/rom@");
+  });
 }
 
 void RamSection::read_mapped_pages(const ByteSource& source, Diagnostics& diagnostics) {

@@ -54,6 +54,8 @@ class RamSection {
   void read_payload(Cursor& cursor);
   /// Adds the pages of mapped-ram, whose bitmaps QEMU writes last.
   void read_mapped_pages(const ByteSource& source, Diagnostics& diagnostics);
+  /// False for what cannot be: firmware is there, and no page of the whole stream has content.
+  bool is_plausible() const;
 
   std::vector<RamBlock>& blocks() { return blocks_; }
   EncodedRam& encoded() { return encoded_; }
@@ -70,6 +72,7 @@ class RamSection {
   std::vector<RamBlock> blocks_;
   std::vector<MappedBlock> mapped_;  ///< as long as blocks_, or empty
   EncodedRam encoded_;
+  bool has_content_ = false;  ///< a page that is not filled with one byte was seen
   std::uint64_t renumber_at_ = 0;  ///< how many slots there have to be
 };
 
