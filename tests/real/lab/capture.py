@@ -45,7 +45,13 @@ class Save:
     parameters: dict = field(default_factory=dict)
     file: bool = False
     offset: int = 0
-    passes: int = _LIVE_PASSES
+    bandwidth: int = _UNLIMITED  # of a save of a stopped guest
+    passes: int = _LIVE_PASSES   # of a live save
+
+    @property
+    def resumes_guest(self) -> bool:
+        """Whether QEMU saves the state of the moment and lets the guest go on meanwhile."""
+        return "background-snapshot" in self.capabilities
 
     def configure(self, qmp: Qmp):
         if self.capabilities:
@@ -65,7 +71,8 @@ class Save:
 PLAIN = Save()
 
 
-def _wait_migrated(qmp: Qmp) -> dict:
+def wait_migrated(qmp: Qmp) -> dict:
+    """Waits for the end of a migration; returns what QEMU tells about it."""
     deadline = time.monotonic() + _MIGRATE_SECONDS
     while True:
         info = qmp.execute("query-migrate")
@@ -102,9 +109,11 @@ def _dump_reference(qmp: Qmp, directory: Path):
 def _save_stopped(qmp: Qmp, directory: Path, save: Save):
     qmp.execute("stop")
     _dump_reference(qmp, directory)
-    _limit(qmp, _UNLIMITED)
+    _limit(qmp, save.bandwidth)
     save.migrate(qmp, directory / "save.qevm")
-    _wait_migrated(qmp)
+    wait_migrated(qmp)
+    if save.resumes_guest and qmp.execute("query-status")["status"] != "running":
+        raise CaptureFailed("the guest did not run while it was saved")
 
 
 def _limit(qmp: Qmp, bandwidth: int):
@@ -150,7 +159,7 @@ def _save_live(qmp: Qmp, directory: Path, memory_mib: int, save: Save):
     for number in range(1, save.passes + 1):
         _let_guest_write(qmp, number, bandwidth)
     _limit(qmp, _UNLIMITED)
-    ram = _wait_migrated(qmp)["ram"]
+    ram = wait_migrated(qmp)["ram"]
     sent, pages = ram["normal"] + ram["duplicate"], ram["total"] // ram["page-size"]
     if sent <= pages:
         raise CaptureFailed(f"{sent} pages sent of {pages}: nothing was sent twice, not a live save")
@@ -160,7 +169,7 @@ def _save_live(qmp: Qmp, directory: Path, memory_mib: int, save: Save):
 def capture(machine: Machine, kind: str, directory: Path, save: Save = PLAIN) -> Path:
     """Boots the machine and leaves a complete capture in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    with Guest(machine, directory, dirty=kind == LIVE) as guest:
+    with Guest(machine, directory, dirty=kind == LIVE or save.resumes_guest) as guest:
         save.configure(guest.qmp)
         if kind == LIVE:
             _save_live(guest.qmp, directory, machine.memory, save)
