@@ -22,11 +22,12 @@ constexpr std::string_view kPartialMagic = "LibvirtQemudPart";
 constexpr std::uint64_t kHeaderSize = 92;
 constexpr std::uint64_t kUnusedSize = std::uint64_t{14} * 4;
 constexpr std::uint32_t kNewestVersion = 2;
-constexpr std::uint32_t kSparse = 6;
 constexpr std::uint64_t kLargestXml = 64U << 20;
 
-constexpr std::array<std::optional<Codec>, 6> kCodecs{std::nullopt, Codec::gzip, Codec::bzip2,
-                                                      Codec::xz,    Codec::lzop, Codec::zstd};
+// The last is "sparse": a plain stream with capability mapped-ram, whose offsets count from the
+// beginning of this file.
+constexpr std::array<std::optional<Codec>, 7> kCodecs{
+    std::nullopt, Codec::gzip, Codec::bzip2, Codec::xz, Codec::lzop, Codec::zstd, std::nullopt};
 
 bool starts_with(std::span<const std::byte> head, std::string_view text) {
   return std::string_view(reinterpret_cast<const char*>(head.data()), head.size())
@@ -60,9 +61,6 @@ Header read_header(const ByteSource& source, std::endian order) {
   cursor.read<std::uint32_t>("was_running");
   header.format = cursor.read<std::uint32_t>("format");
   if (version == 1) header.format = 0;  // the field came with version 2
-  if (header.format == kSparse) {
-    cursor.fail("format", "\"sparse\" (mapped-ram) is not supported", ErrorKind::unsupported);
-  }
   if (header.format >= kCodecs.size()) {
     cursor.fail("format", std::to_string(header.format) + " is unknown", ErrorKind::unsupported);
   }

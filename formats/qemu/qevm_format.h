@@ -13,6 +13,8 @@ namespace vmconvert::qemu {
 
 inline constexpr std::uint32_t kMagic = 0x5145564d;
 inline constexpr std::uint32_t kVersion = 3;
+/// What a multifd connection begins with: QEMU, migration/multifd.c, MULTIFD_MAGIC.
+inline constexpr std::uint32_t kMultifdMagic = 0x11223344;
 
 enum class Element : std::uint8_t {
   eof = 0x00,

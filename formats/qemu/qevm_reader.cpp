@@ -10,6 +10,7 @@
 #include "qemu/cpu_sections.h"
 #include "qemu/guest_blocks.h"
 #include "qemu/memory_map.h"
+#include "qemu/page_decoding.h"
 #include "qemu/pc_board.h"
 #include "qemu/qevm_format.h"
 #include "qemu/qevm_stream.h"
@@ -28,12 +29,16 @@ constexpr std::uint64_t kDeviceAlignment = std::uint64_t{2} << 20;
 /// Places the blocks of one stream in guest-physical space and makes the image.
 class ImageBuilder {
  public:
-  ImageBuilder(std::shared_ptr<const ByteSource> source, QevmStream stream,
-               const ReadOptions& options, Diagnostics& diagnostics)
-      : source_(std::move(source)),
+  /// @param decoded  the source kDecodedPages; may be null
+  ImageBuilder(std::shared_ptr<const ByteSource> source, std::shared_ptr<const ByteSource> decoded,
+               QevmStream stream, const ReadOptions& options, Diagnostics& diagnostics)
+      : source_(source),
+        sources_{std::move(source)},
         stream_(std::move(stream)),
         options_(options),
-        diagnostics_(diagnostics) {}
+        diagnostics_(diagnostics) {
+    if (decoded) sources_.push_back(std::move(decoded));
+  }
 
   GuestImage build() {
     const CpuSections cpus(stream_, *source_);
@@ -143,7 +148,7 @@ class ImageBuilder {
   /// The first bytes of a block, at most `most`.
   std::vector<std::byte> block_head(std::size_t block, std::uint64_t most) const {
     GuestImage view;
-    view.sources = {source_};
+    view.sources = sources_;
     view.runs = lists_[block];
     std::vector<std::byte> bytes(
         static_cast<std::size_t>(std::min(most, stream_.blocks[block].used_length)));
@@ -308,7 +313,7 @@ class ImageBuilder {
       add_placement(lists_[placement.block], placement, runs);
     }
     GuestImage image;
-    image.sources = {source_};
+    image.sources = sources_;
     image.runs = runs.finish();
     report(image);
     return image;
@@ -374,6 +379,7 @@ class ImageBuilder {
   }
 
   std::shared_ptr<const ByteSource> source_;
+  std::vector<std::shared_ptr<const ByteSource>> sources_;  ///< of the runs
   QevmStream stream_;
   const ReadOptions& options_;
   Diagnostics& diagnostics_;
@@ -392,6 +398,12 @@ constexpr std::array<std::byte, 8> kHead{std::byte{'Q'}, std::byte{'E'}, std::by
                                          std::byte{'M'}, std::byte{0},   std::byte{0},
                                          std::byte{0},   std::byte{3}};
 
+/// Magic, then version 1.
+bool is_multifd_connection(std::span<const std::byte> head) {
+  return head.size() >= 8 && load<std::uint32_t>(head, std::endian::big) == kMultifdMagic &&
+         load<std::uint32_t>(head.subspan(4), std::endian::big) == 1;
+}
+
 /// `file:NAME,offset=N` leaves room before the stream. Such a stream is modern: a configuration
 /// element follows its head.
 std::optional<std::size_t> find_stream(std::span<const std::byte> head) {
@@ -406,6 +418,7 @@ std::optional<std::size_t> find_stream(std::span<const std::byte> head) {
 Match probe(const ProbeWindow& window) noexcept {
   if (window.head.size() >= 4 && std::equal(kHead.begin(), kHead.begin() + 4, window.head.begin()))
     return Match::yes;
+  if (is_multifd_connection(window.head)) return Match::yes;  // to be refused by name
   return find_stream(window.head) ? Match::maybe : Match::no;
 }
 
@@ -431,7 +444,10 @@ GuestImage read_qevm(std::shared_ptr<const ByteSource> source, FileOffset begin,
                      const ReadOptions& options, Diagnostics& diagnostics) {
   const auto window = FileRange::between(begin, {source->size()});
   QevmStream stream = parse_qevm(*source, window, options.salvage, diagnostics);
-  return ImageBuilder(std::move(source), std::move(stream), options, diagnostics).build();
+  auto decoded = decode_pages(source, stream, options.salvage, diagnostics);
+  return ImageBuilder(std::move(source), std::move(decoded), std::move(stream), options,
+                      diagnostics)
+      .build();
 }
 
 constinit const Format kQevm{

@@ -63,14 +63,23 @@ class StreamParser {
 
   /// Everything parsed so far.
   QevmStream take() {
-    if (ram_) stream_.blocks = std::move(ram_->blocks());
+    if (ram_) {
+      ram_->read_mapped_pages(source_, diagnostics_);
+      stream_.blocks = std::move(ram_->blocks());
+      stream_.encoded = std::move(ram_->encoded());
+    }
     return std::move(stream_);
   }
   bool has_blocks() { return ram_ && !ram_->blocks().empty(); }
 
  private:
   void read_header() {
-    if (cursor_.read<std::uint32_t>("magic") != kMagic) cursor_.fail("magic", "is not \"QEVM\"");
+    const auto magic = cursor_.read<std::uint32_t>("magic");
+    if (magic == kMultifdMagic) {
+      cursor_.fail("magic", "is that of one connection of a multifd migration, not of a save",
+                   ErrorKind::unsupported);
+    }
+    if (magic != kMagic) cursor_.fail("magic", "is not \"QEVM\"");
     const auto version = cursor_.read<std::uint32_t>("version");
     if (version != kVersion) {
       cursor_.fail("version", "is " + std::to_string(version) + "; only 3 is known",
@@ -140,9 +149,7 @@ class StreamParser {
   }
 
   void add_capability(std::string name) {
-    if (name == "mapped-ram") {
-      cursor_.fail("capability", "\"mapped-ram\" is not supported", ErrorKind::unsupported);
-    }
+    if (name == "mapped-ram") stream_.ram_format.mapped_ram = true;
     if (name == "x-ignore-shared") stream_.ram_format.ignore_shared = true;
     if (stream_.capabilities.size() < kLongestIdstr)
       stream_.capabilities.push_back(std::move(name));
@@ -405,6 +412,13 @@ class StreamParser {
     // A background snapshot has no END for RAM; reaching the end mark means nothing is missing.
     stream_.ram_complete = true;
     if (!ram_) cursor_.fail("stream", "ends without a \"ram\" section");
+    // QEMU before 8.1 does not mark the stream of a multifd migration.
+    if (!ram_->is_plausible()) {
+      cursor_.fail("stream",
+                   "has no page with content, not even of the firmware: they went through other "
+                   "connections (multifd)",
+                   ErrorKind::unsupported);
+    }
     note_description();
   }
 

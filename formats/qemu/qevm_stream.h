@@ -27,6 +27,7 @@ struct QevmStream {
   std::vector<std::string> capabilities;
   RamFormat ram_format;
   std::vector<RamBlock> blocks;
+  EncodedRam encoded;  ///< runs of the blocks that are not of source 0; see decode_pages()
   std::vector<DeviceSection> sections;
   /// Every RAM record of the save was seen: a page without one is zero.
   bool ram_complete = false;

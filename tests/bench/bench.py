@@ -2,9 +2,11 @@
 """Measures vmconvert against `cp --sparse` and Volatility 3 on saves of real guests.
 
     bench.py --vmconvert PROGRAM [--save FILE --reference FILE] [--rounds N] [--work DIR] [--no-volatility]
+    bench.py --vmconvert PROGRAM --encodings [--rounds N] [--work DIR]
 
 Without --save, a 1 GiB guest is booted and captured first; a 5 GiB guest follows for the peak
-memory of a bigger conversion. Prints a Markdown report with the machine and the commands.
+memory of a bigger conversion. With --encodings, 1 GiB guests are saved in each encoding of pages
+instead, and vmconvert is measured against `cp` of the save itself. Prints a Markdown report with the machine and the commands.
 Needs the lab that tests/real/setup prepares. Not a test: nothing here fails on a slow machine.
 """
 
@@ -22,11 +24,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "real"))
 
 from lab import paths  # noqa: E402 (the lab's package lies beside this directory)
-from lab.capture import STOPPED, capture  # noqa: E402
+from lab.capture import LIVE, PLAIN, STOPPED, Save, capture  # noqa: E402
 from lab.guest import Machine  # noqa: E402
 
 _FORMATS = ("elf", "raw", "lime")
 _MIB = 1 << 20
+
+# Live saves by QEMU 10: see tests/real/cases.py. Only QEMU 7 can compress.
+_OLD, _NEW = Machine(memory=1024), Machine(type="pc-q35-7.2", qemu=10, memory=1024)
+_ENCODINGS = (
+    ("plain", _OLD, STOPPED, PLAIN),
+    ("plain, live", _NEW, LIVE, PLAIN),
+    ("compress", _OLD, STOPPED, Save(capabilities=("compress",))),
+    ("xbzrle, live", _NEW, LIVE, Save(capabilities=("xbzrle",), passes=6)),
+    ("background-snapshot", _OLD, STOPPED, Save(capabilities=("background-snapshot",))),
+    ("mapped-ram", _NEW, STOPPED, Save(capabilities=("mapped-ram",), file=True)),
+    ("mapped-ram, multifd", _NEW, STOPPED, Save(capabilities=("mapped-ram", "multifd"), file=True)),
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,31 @@ def _memory_report(options: argparse.Namespace, work: Path):
     print(_table(rows, machine.memory * _MIB))
 
 
+def _measure_encoding(options: argparse.Namespace, name: str, machine: Machine, kind: str, how: Save,
+                      work: Path) -> str:
+    directory = capture(machine, kind, work / "capture", how)
+    try:
+        (directory / "ref.elf").unlink()
+        save = directory / "save.qevm"
+        _warm(save)
+        copy = work / "copy"
+        cp = _measure("cp", ["cp", "--sparse=always", str(save), str(copy)], copy, options.rounds)
+        ours = _vmconvert(options.vmconvert, save, "elf", work, options.rounds)
+        return (f"| {name} | {save.stat().st_blocks * 512 / 1e6:.0f} | {cp.seconds:.2f} | {ours.seconds:.2f} "
+                f"| {ours.peak_rss / _MIB:.0f} | {ours.allocated / 1e6:.0f} |")
+    finally:
+        shutil.rmtree(directory)
+
+
+def _encodings_report(options: argparse.Namespace, work: Path):
+    print(f"Guests of 1 GiB, to ELF; best of {options.rounds}.\n")
+    print("| encoding | save MB (allocated) | cp of the save, seconds | vmconvert, seconds | peak RSS MiB "
+          "| output MB (allocated) |")
+    print("|---|---|---|---|---|---|")
+    for encoding in _ENCODINGS:
+        print(_measure_encoding(options, *encoding, work), flush=True)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vmconvert", type=lambda text: Path(text).resolve(), required=True)
@@ -146,6 +185,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", default="/var/tmp", help="where captures and outputs go [/var/tmp]")
     parser.add_argument("--no-volatility", action="store_true")
+    parser.add_argument("--encodings", action="store_true", help="measure each encoding of pages instead")
     options = parser.parse_args()
     if (options.save is None) != (options.reference is None):
         parser.error("--save and --reference belong together")
@@ -157,6 +197,9 @@ def main():
     work = Path(tempfile.mkdtemp(prefix="vmconvert-bench-", dir=options.work))
     try:
         print(f"{_machine_description(work)}\n")
+        if options.encodings:
+            _encodings_report(options, work)
+            return
         if options.save:
             save, reference = options.save, options.reference
             guest_bytes = reference.stat().st_size

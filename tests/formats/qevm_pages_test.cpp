@@ -69,14 +69,6 @@ TEST_CASE("qevm pages: records of several blocks may alternate") {
   CHECK(are_pages(*result.image, 0, 0, 8));
 }
 
-TEST_CASE("qevm pages: synchronisation marks of multifd are stepped over") {
-  const ReadResult result =
-      read_ram(2, {RamPayload().raw(0x200).page("pc.ram", 0, 0).raw(0x200).eos(),
-                   RamPayload().next_page(4096, 1).raw(0x200).eos()});
-  REQUIRE(result.error == "");
-  CHECK(are_pages(*result.image, 0, 0, 2));
-}
-
 TEST_CASE("qevm pages: a stream without a page is a guest of zeros") {
   const ReadResult result = read_ram(4, {});
   REQUIRE(result.error == "");

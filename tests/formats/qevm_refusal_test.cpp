@@ -27,6 +27,26 @@ TEST_CASE("refused: a head that is not of version 3") {
                 {kUnsupported, "version is 50331648; only 3 is known"});
 }
 
+TEST_CASE("refused: one connection of a multifd migration") {
+  QevmBuilder packet;
+  check_refused(packet.raw(from_hex("11223344 00000001")).padding(100), 0,
+                {kUnsupported,
+                 "magic is that of one connection of a multifd migration, not of a save"});
+}
+
+TEST_CASE("refused: a stream without content, whose pages went through other connections") {
+  for (const char* firmware : {"pc.bios", "system.flash0", "virt.flash0", "/rom@etc/acpi/rsdp"}) {
+    CAPTURE(firmware);
+    QevmBuilder stream = pc().ram_start({{"pc.ram", 8192, {}}, {firmware, 4096, {}}});
+    stream.ram_end(RamPayload().zero("pc.ram", 0).eos());
+    const std::uint64_t end = stream.size();
+    check_refused(stream.eos(), end,
+                  {kUnsupported,
+                   "stream has no page with content, not even of the firmware: they went through "
+                   "other connections (multifd)"});
+  }
+}
+
 TEST_CASE("refused: elements that cannot be where they are") {
   const QevmBuilder head = pc();
   const std::uint64_t end = head.size();
@@ -55,12 +75,6 @@ TEST_CASE("refused: a configuration that is impossible") {
   }
   check_refused(pc().configuration_subsection("configuration/n\x1b", {}), subsection + 1 + 1 + 16,
                 {kUnsupported, "configuration subsection \"configuration/n\\x1b\" is unknown"});
-}
-
-TEST_CASE("refused: pages in a file layout of their own") {
-  const std::uint64_t name = pc().size() + 1 + 1 + 26 + 4 + 4 + 1;
-  check_refused(pc().capabilities({"mapped-ram"}), name,
-                {kUnsupported, "capability \"mapped-ram\" is not supported"});
 }
 
 TEST_CASE("refused: RAM sections of other versions and second ones") {
@@ -155,12 +169,11 @@ TEST_CASE("refused: encodings of pages that are not known") {
   const auto holds = [](const std::string& what) {
     return Refusal{kUnsupported, "RAM record holds " + what + ", which is not supported"};
   };
-  check_record(0x40, holds("a page as an XBZRLE delta (capability xbzrle)"));
-  check_record(0x1060, holds("a page as an XBZRLE delta (capability xbzrle)"));
-  check_record(0x100, holds("a compressed page (capability compress)"));
-  check_record(0x120, holds("a compressed page (capability compress)"));
   check_record(0x80, holds("an RDMA record"));
   check_record(0x01, holds("a record of a format last written in 2009"));
+  check_record(0x200, {kUnsupported,
+                       "RAM record holds a mark of a multifd migration, whose pages went through "
+                       "other connections"});
 }
 
 TEST_CASE("refused: flags that are unknown or exclude each other") {

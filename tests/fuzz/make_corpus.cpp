@@ -10,6 +10,7 @@
 #include "support/display_states.h"
 #include "support/elf_builder.h"
 #include "support/kdump_builder.h"
+#include "support/encoded_ram.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
 #include "support/qcow2_builder.h"
@@ -161,9 +162,55 @@ void add_boards(const Corpus& corpus) {
                                         .ram_end()
                                         .device("cpu", arm.bytes(), {.version = 22})
                                         .eos());
+/// A page that compresses well.
+Bytes soft_page(unsigned value) {
+  Bytes page(4096, static_cast<std::byte>(value));
+  page[99] = std::byte{1};
+  return page;
+}
+
+MappedRamFile mapped_file() {
+  MappedRamFile file;
+  file.blocks = {{"pc.ram", 3, {{.index = 1, .number = 1}}}};
+  file.alignment = 512;
+  return file;
+}
+
+void add_encodings(const Corpus& corpus) {
+  const auto stream = [](const Bytes& records) {
+    return pc()
+        .ram_start({{"pc.ram", 12288, {}}})
+        .end(2, ByteWriter().append(records).be64(0x10).bytes())
+        .eos();
+  };
+  ByteWriter compressed;
+  for (unsigned i = 0; i < 3; ++i) {
+    compressed.append(compressed_record(i * 4096 | 0x100, "pc.ram", zlib_of(soft_page(i))));
+  }
+  corpus.add("compressed", stream(compressed.bytes()));
+  ByteWriter deltas;
+  deltas.append(compressed_record(0x100, "pc.ram", zlib_of(soft_page(7))));
+  deltas.append(RamPayload().next_zero(4096, 3).next_page(8192, 1).bytes());
+  const Bytes change =
+      Delta().same(5).changed(from_hex("0102")).same(300).changed(Bytes(9)).bytes();
+  for (unsigned i = 0; i < 6; ++i) {
+    deltas.append(delta_record((i % 3) * 4096 | 0x60, "", change));
+  }
+  deltas.append(RamPayload().next_zero(4096).bytes());
+  deltas.append(delta_record(4096 | 0x40, "pc.ram", Delta().same(0).changed(Bytes(200)).bytes()));
+  corpus.add("deltas", stream(deltas.bytes()));
+  MappedRamFile mapped = mapped_file();
+  corpus.add("mapped-ram", mapped.bytes());
+  mapped.big_endian_host = true;
+  mapped.prefix = Bytes(37);
+  corpus.add("mapped-ram-big-endian", mapped.bytes());
 }
 
 void add_libvirt(const Corpus& corpus) {
+  MappedRamFile sparse = mapped_file();
+  sparse.prefix = LibvirtSave{.format = 6}.bytes();
+  corpus.add("sparse", sparse.bytes());
+
   const Bytes stream = small_pc(1).eos().bytes();
   corpus.add("plain", LibvirtSave{.cookie = "<cookie/>", .stream = stream}.bytes());
   corpus.add("big-endian", LibvirtSave{.version = 1, .big_endian = true, .stream = stream}.bytes());
@@ -338,6 +385,7 @@ int main(int argc, char** argv) {
   test::add_memory(qevm);
   test::add_kernel_facts(qevm);
   test::add_boards(qevm);
+  test::add_encodings(qevm);
   test::add_libvirt(test::Corpus(folder / "libvirt"));
   test::add_qcow2(test::Corpus(folder / "qcow2"));
   test::add_process_cores(test::Corpus(folder / "qemu_core"));

@@ -18,7 +18,8 @@ import screens
 import snapshot_checks
 from context import Context
 from lab import arches, libvirt, paths, process_core, snapshots
-from lab.capture import LIVE, STOPPED, capture
+from lab.capture import LIVE, PLAIN, STOPPED, Save, capture
+from lab.connections import capture_connections
 from lab.dumps import Foreign, capture_dumps, capture_foreign
 from lab.screens import Display
 from lab.screens import capture as capture_screens
@@ -43,8 +44,8 @@ class Case:
 
 
 def _case(name: str, machine: Machine, kind: str = STOPPED, label: str = REAL,
-          check: Callable[[Context], None] = conversions.check_outputs) -> Case:
-    return Case(name, partial(capture, machine, kind), check, label)
+          check: Callable[[Context], None] = conversions.check_outputs, save: Save = PLAIN) -> Case:
+    return Case(name, partial(capture, machine, kind, save=save), check, label)
 
 
 def _firmware(name: str, machine_type: str, memory: int, *blobs: tuple[int, int],
@@ -164,6 +165,40 @@ _STREAMS = [
     _case("salvage-truncated", Machine(), check=conversions.check_salvage),
 ]
 
+def _encoded(name: str, machine: Machine, form: str, save: Save, kind: str = STOPPED, label: str = REAL,
+             least: int = 1000) -> Case:
+    """A save that holds pages in another form than as their bytes, or elsewhere than in records."""
+    check = partial(conversions.check_encoding, form=form, least=least, offset=save.offset)
+    return _case(name, machine, kind, label, check, save)
+
+
+def _mapped_ram(*more: str, offset: int = 0, **parameters) -> Save:
+    return Save(capabilities=("mapped-ram", *more), parameters=parameters, file=True, offset=offset)
+
+
+_BACKGROUND = Save(capabilities=("background-snapshot",), bandwidth=64 << 20)
+_ENCODINGS = [
+    _encoded("compress", Machine(), "compressed", Save(capabilities=("compress",))),
+    # Deltas are of pages that were sent twice before: the more passes, the more of them.
+    _encoded("xbzrle-live", Machine(**_LIVE_Q35), "delta", Save(capabilities=("xbzrle",), passes=6), LIVE, least=100),
+    _encoded("mapped-ram-stopped", _Q10, "mapped", _mapped_ram(), label=LONG),
+    _encoded("mapped-ram-live", _Q10, "mapped", _mapped_ram(), LIVE, LONG),
+    _encoded("mapped-ram-offset", _Q10, "mapped", _mapped_ram(offset=0x1234), label=LONG),
+    _encoded("mapped-ram-multifd", _Q10, "mapped", _mapped_ram("multifd"), label=LONG),
+    _encoded("mapped-ram-multifd-offset-live", _Q10, "mapped", _mapped_ram("multifd", offset=0x1234), LIVE),
+    # Without detection of zeros every page is in the file.
+    _encoded("mapped-ram-all-pages", _Q10, "mapped", _mapped_ram("multifd", **{"zero-page-detection": "none"}),
+             label=LONG),
+    _case("background-snapshot", Machine(), check=conversions.check_background_snapshot, save=_BACKGROUND),
+    _case("background-snapshot-qemu10", _Q10, label=LONG, check=conversions.check_background_snapshot,
+          save=_BACKGROUND),
+] + [
+    Case(f"multifd-connections-qemu{qemu}",
+         partial(capture_connections, Machine(state=FIRMWARE, vmcoreinfo=False, qemu=qemu)),
+         conversions.check_connections)
+    for qemu in (7, 10)
+]
+
 _LIBVIRT = [
     Case(f"libvirt-save-{name}", partial(libvirt.capture_save, name),
          label=REAL if name in ("raw", "gzip", "lzop") else LONG)
@@ -172,6 +207,10 @@ _LIBVIRT = [
     Case("libvirt-dump", partial(libvirt.capture_dump, "raw")),
     Case("libvirt-dump-gzip", partial(libvirt.capture_dump, "gzip")),
     Case("libvirt-managedsave", libvirt.capture_managed_save, label=LONG),
+    Case("libvirt-save-sparse", libvirt.capture_sparse, partial(conversions.check_encoding, form="mapped")),
+    Case("libvirt-save-sparse-parallel",
+         partial(libvirt.capture_sparse, options=("--parallel-channels", "3")),
+         partial(conversions.check_encoding, form="mapped"), LONG),
 ]
 
 
@@ -344,5 +383,5 @@ _DUMPS = [
 ]
 
 CASES = {case.name: case for case in
-         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_LIBVIRT, *_QCOW2, *_ARCHITECTURES,
-          *_CONSUMERS, *_PROCESS_CORES, *_SCREENS, *_DUMPS)}
+         (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_ENCODINGS, *_LIBVIRT, *_QCOW2,
+          *_ARCHITECTURES, *_CONSUMERS, *_PROCESS_CORES, *_SCREENS, *_DUMPS)}

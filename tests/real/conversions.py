@@ -6,6 +6,7 @@ from pathlib import Path
 
 import compare
 import images
+import records
 from context import FORMATS, Context, Failed
 from lab import paths
 
@@ -30,6 +31,36 @@ def check_outputs(context: Context):
         outputs = {name: context.convert(name) for name in FORMATS}
         for line in compare.compare_outputs(reference, **outputs):
             print(line)
+
+
+def check_encoding(context: Context, form: str, least: int = 1000, offset: int = 0):
+    """As check_outputs, of a save that holds at least so many pages in this form."""
+    counts = records.count(context.save, offset)
+    print(f"records: {dict(counts)}")
+    if counts[form] < least:
+        raise Failed(f"{counts[form]} pages are {form}, at least {least} are needed: the capture proves nothing")
+    check_outputs(context)
+
+
+def check_background_snapshot(context: Context):
+    """As check_outputs, of a stream whose RAM section never ends."""
+    if records.count(context.save)["end"]:
+        raise Failed("the RAM section has an end: not a background snapshot")
+    check_outputs(context)
+
+
+def check_connections(context: Context):
+    """What went over one connection of a multifd migration is not a save, and must not be taken for one."""
+    connections = sorted(context.capture.glob("connection*"))
+    if len(connections) < 3:
+        raise Failed(f"{len(connections)} connections; multifd has a main one and two others")
+    output = context.work / "out.elf"
+    for connection in connections:
+        message = context.run(connection, "-o", output, expect=1).stderr.decode().strip()
+        # Not just anywhere: the case's name is part of the path.
+        if not any(word in message for word in ("(multifd)", "multifd migration")) or output.exists():
+            raise Failed(f"{connection.name} is not refused by name: {message!r}")
+        print(message)
 
 
 def require_equal_notes(actual: list[tuple[str, int, bytes]], expected: list[tuple[str, int, bytes]]):

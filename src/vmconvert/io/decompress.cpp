@@ -1,15 +1,11 @@
 #include "vmconvert/io/decompress.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdlib>
 #include <vector>
 
 #include "vmconvert/io/decoder.h"
+#include "vmconvert/io/temporary_file.h"
 
 namespace vmconvert {
 namespace {
@@ -34,29 +30,6 @@ constexpr std::array kCodecs{
     CodecFacts{Codec::zstd, "zstd", "\x28\xb5\x2f\xfd"sv},
     CodecFacts{Codec::lz4, "lz4", "\x04\x22\x4d\x18"sv},
 };
-
-/// A file nobody else can open and that vanishes with its descriptor.
-UniqueFd open_unlinked(const std::string& folder) {
-  if (const int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); fd >= 0) {
-    return UniqueFd(fd);
-  }
-  std::string path = folder + "/vmconvert.XXXXXX";  // the file system has no O_TMPFILE
-  UniqueFd fd(::mkostemp(path.data(), O_CLOEXEC));
-  if (!fd) throw io_error(folder, std::nullopt, "temporary file", errno);
-  ::unlink(path.c_str());
-  return fd;
-}
-
-void append(int fd, std::span<const std::byte> bytes, const std::string& folder) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      throw io_error(folder, std::nullopt, "temporary file (set TMPDIR to a larger place)", errno);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
-}
 
 }  // namespace
 
@@ -89,15 +62,15 @@ std::size_t RangeReader::read_some(std::span<std::byte> out) {
 
 std::shared_ptr<const ByteSource> spool(SequentialReader& reader, std::optional<Codec> codec,
                                         const SpoolOptions& options, Diagnostics& diagnostics) {
-  const char* chosen = std::getenv("TMPDIR");
-  const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
-  UniqueFd file = open_unlinked(folder);
+  TemporaryFile file;
+  FileOffset end;
   const auto decoder = codec ? make_decoder(*codec, reader) : nullptr;
   SequentialReader& from = decoder ? *decoder : reader;
   std::vector<std::byte> buffer(kSpoolBuffer);
   try {
     while (const std::size_t n = from.read_some(buffer)) {
-      append(file.get(), std::span(buffer).first(n), folder);
+      file.write_at(end, std::span(buffer).first(n));
+      end = end + n;
     }
   } catch (const DecodeError& damage) {
     const std::string text = std::string(codec_name(*codec)) + " data: " + damage.what();
@@ -107,7 +80,7 @@ std::shared_ptr<const ByteSource> spool(SequentialReader& reader, std::optional<
     }
     diagnostics.loss(options.name, std::nullopt, text);
   }
-  return std::make_shared<FileSource>(std::move(file), options.name);
+  return std::move(file).to_source(options.name);
 }
 
 }  // namespace vmconvert

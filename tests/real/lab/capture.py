@@ -12,6 +12,7 @@ import os
 import shlex
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .guest import Guest, Machine
@@ -33,11 +34,45 @@ class CaptureFailed(Exception):
     """QEMU could not save or dump the guest."""
 
 
-def _migrate(qmp: Qmp, target: Path):
-    qmp.execute("migrate", uri=f"exec:cat > {shlex.quote(str(target))}")
+@dataclass(frozen=True)
+class Save:
+    """How QEMU is told to write a save: its capabilities and parameters, and where the stream goes.
+
+    With `file` it writes a seekable file itself, from `offset` on; otherwise through a pipe.
+    """
+
+    capabilities: tuple[str, ...] = ()
+    parameters: dict = field(default_factory=dict)
+    file: bool = False
+    offset: int = 0
+    bandwidth: int = _UNLIMITED  # of a save of a stopped guest
+    passes: int = _LIVE_PASSES   # of a live save
+
+    @property
+    def resumes_guest(self) -> bool:
+        """Whether QEMU saves the state of the moment and lets the guest go on meanwhile."""
+        return "background-snapshot" in self.capabilities
+
+    def configure(self, qmp: Qmp):
+        if self.capabilities:
+            qmp.execute("migrate-set-capabilities",
+                        capabilities=[{"capability": name, "state": True} for name in self.capabilities])
+        if self.parameters:
+            qmp.execute("migrate-set-parameters", **self.parameters)
+
+    def migrate(self, qmp: Qmp, target: Path):
+        if not self.file:
+            uri = f"exec:cat > {shlex.quote(str(target))}"
+        else:
+            uri = f"file:{target}" + (f",offset={self.offset:#x}" if self.offset else "")
+        qmp.execute("migrate", uri=uri)
 
 
-def _wait_migrated(qmp: Qmp) -> dict:
+PLAIN = Save()
+
+
+def wait_migrated(qmp: Qmp) -> dict:
+    """Waits for the end of a migration; returns what QEMU tells about it."""
     deadline = time.monotonic() + _MIGRATE_SECONDS
     while True:
         info = qmp.execute("query-migrate")
@@ -71,12 +106,14 @@ def dump_reference(qmp: Qmp, directory: Path):
     (directory / "mtree.txt").write_text(qmp.monitor("info mtree -f"))
 
 
-def _save_stopped(qmp: Qmp, directory: Path):
+def _save_stopped(qmp: Qmp, directory: Path, save: Save):
     qmp.execute("stop")
     dump_reference(qmp, directory)
-    _limit(qmp, _UNLIMITED)
-    _migrate(qmp, directory / "save.qevm")
-    _wait_migrated(qmp)
+    _limit(qmp, save.bandwidth)
+    save.migrate(qmp, directory / "save.qevm")
+    wait_migrated(qmp)
+    if save.resumes_guest and qmp.execute("query-status")["status"] != "running":
+        raise CaptureFailed("the guest did not run while it was saved")
 
 
 def _limit(qmp: Qmp, bandwidth: int):
@@ -111,32 +148,33 @@ def _let_guest_write(qmp: Qmp, number: int, bandwidth: int):
     _limit(qmp, bandwidth)
 
 
-def _save_live(qmp: Qmp, directory: Path, memory_mib: int):
+def _save_live(qmp: Qmp, directory: Path, memory_mib: int, save: Save):
     bandwidth = max(24, memory_mib // 40) << 20  # a first pass of some seconds
     qmp.execute("stop")
     _limit(qmp, bandwidth)
-    _migrate(qmp, directory / "save.qevm")
+    save.migrate(qmp, directory / "save.qevm")
     while _passes(qmp) == 0:
         time.sleep(0.005)
     time.sleep(1)  # into the first pass, so that there are pages to send again
-    for number in range(1, _LIVE_PASSES + 1):
+    for number in range(1, save.passes + 1):
         _let_guest_write(qmp, number, bandwidth)
     _limit(qmp, _UNLIMITED)
-    ram = _wait_migrated(qmp)["ram"]
+    ram = wait_migrated(qmp)["ram"]
     sent, pages = ram["normal"] + ram["duplicate"], ram["total"] // ram["page-size"]
     if sent <= pages:
         raise CaptureFailed(f"{sent} pages sent of {pages}: nothing was sent twice, not a live save")
     dump_reference(qmp, directory)
 
 
-def capture(machine: Machine, kind: str, directory: Path) -> Path:
+def capture(machine: Machine, kind: str, directory: Path, save: Save = PLAIN) -> Path:
     """Boots the machine and leaves a complete capture in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
-    with Guest(machine, directory, dirty=kind == LIVE) as guest:
+    with Guest(machine, directory, dirty=kind == LIVE or save.resumes_guest) as guest:
+        save.configure(guest.qmp)
         if kind == LIVE:
-            _save_live(guest.qmp, directory, machine.memory)
+            _save_live(guest.qmp, directory, machine.memory, save)
         else:
-            _save_stopped(guest.qmp, directory)
+            _save_stopped(guest.qmp, directory, save)
     for leftover in (*directory.glob("blob*"), directory / "initramfs.cpio", directory / "qmp"):
         leftover.unlink(missing_ok=True)
     return directory

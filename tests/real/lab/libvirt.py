@@ -2,7 +2,8 @@
 
 A libvirtd of our own runs as the user `nobody`, unprivileged, with its configuration, sockets
 and state in a temporary directory. A system libvirtd on the same machine never notices, and
-no systemd, cgroup or /etc/libvirt is needed.
+no systemd, cgroup or /etc/libvirt is needed. Formats that Debian 12's libvirt does not know are
+saved by trixie's, whose unpacked packages it is run in.
 """
 
 import os
@@ -53,6 +54,19 @@ _DOMAIN_XML = """\
 </domain>
 """
 
+# Runs a command in trixie's root as `nobody`, with the directory of the daemon at the same place. What it mounts
+# goes with it.
+_IN_TRIXIE = """\
+root=$1 directory=$2
+shift 2
+mkdir -p "$root$directory"
+mount --bind /proc "$root/proc"
+mount --bind /dev "$root/dev"
+mount --bind /sys "$root/sys"
+mount --bind "$directory" "$root$directory"
+exec chroot --userspec=nobody:nogroup "$root" bash -ec 'cd "$0"; exec "$@"' "$directory" "$@"
+"""
+
 # Head of a libvirt save image: magic, then version, data_len, was_running, format, cookieOffset.
 _SAVE_HEADER = struct.Struct("<16s5I56x")
 _FORMAT_FIELD = 28
@@ -65,6 +79,7 @@ class _PrivateLibvirt:
     def __init__(self, image_format: str):
         self._format = image_format
         self._daemon = None
+        self._trixie = paths.lab_file("trixie") if image_format == "sparse" else None
 
     def __enter__(self) -> "_PrivateLibvirt":
         # In /var/tmp, because `nobody` cannot enter a root-only work directory.
@@ -83,6 +98,8 @@ class _PrivateLibvirt:
             self._virsh("destroy", _DOMAIN, check=False)
             self._daemon.terminate()
             self._daemon.wait()
+        if self._trixie is not None:
+            (self._trixie / self.directory.relative_to("/")).rmdir()  # the mount point
         shutil.rmtree(self.directory)
 
     def _prepare(self):
@@ -93,7 +110,7 @@ class _PrivateLibvirt:
         shutil.copy(paths.lab_file("kernel/vmlinuz"), self.directory / "vmlinuz")
         initramfs.build(self.directory / "initramfs.cpio")
         (self.directory / "domain.xml").write_text(_DOMAIN_XML.format(
-            name=_DOMAIN, directory=self.directory, emulator=paths.program("qemu-system-x86_64")))
+            name=_DOMAIN, directory=self.directory, emulator=self._program("qemu-system-x86_64")))
         for path in (self.directory, *self.directory.rglob("*")):
             shutil.chown(path, _USER, _GROUP)
         self._environment = {
@@ -101,18 +118,29 @@ class _PrivateLibvirt:
             "XDG_CONFIG_HOME": str(self.directory / "config"), "XDG_CACHE_HOME": str(self.directory / "cache"),
             "XDG_DATA_HOME": str(self.directory / "data"), "XDG_RUNTIME_DIR": str(self.directory / "runtime")}
 
+    def _program(self, name: str) -> str:
+        return paths.program(name) if self._trixie is None else f"/usr/bin/{name}"
+
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        if self._trixie is None:
+            return [paths.program(name), *arguments]
+        return [paths.program("unshare"), "--mount", "sh", "-ec", _IN_TRIXIE, "sh", str(self._trixie),
+                str(self.directory), name, *arguments]
+
     def _as_nobody(self) -> dict:
-        return {"env": self._environment, "user": _USER, "group": _GROUP, "extra_groups": [],
-                "cwd": self.directory, "stdin": subprocess.DEVNULL}
+        options = {"env": self._environment, "cwd": self.directory, "stdin": subprocess.DEVNULL}
+        if self._trixie is None:  # else chroot changes the user
+            options |= {"user": _USER, "group": _GROUP, "extra_groups": []}
+        return options
 
     def _start_daemon(self):
         with (self.directory / "libvirtd.log").open("wb") as log:
-            self._daemon = subprocess.Popen([paths.program("libvirtd")], stdout=log, stderr=log, **self._as_nobody())
+            self._daemon = subprocess.Popen(self._command("libvirtd"), stdout=log, stderr=log, **self._as_nobody())
         socket = self.directory / "runtime/libvirt/libvirt-sock"
         self._wait(socket.exists, "libvirtd's socket")
 
     def _virsh(self, *arguments: str, check: bool = True) -> str:
-        command = [paths.program("virsh"), "-q", "-c", "qemu:///session", *arguments]
+        command = self._command("virsh", "-q", "-c", "qemu:///session", *arguments)
         result = subprocess.run(command, capture_output=True, text=True, check=False, **self._as_nobody())
         if check and result.returncode != 0:
             raise GuestFailed(f"virsh {' '.join(arguments)}: {result.stderr.strip()}")
@@ -145,8 +173,8 @@ class _PrivateLibvirt:
         shutil.move(self.directory / name, target)
         os.chown(target, os.getuid(), os.getgid())
 
-    def save(self, target: Path):
-        self._virsh("save", _DOMAIN, str(self.directory / "save"))
+    def save(self, target: Path, *options: str):
+        self._virsh("save", _DOMAIN, str(self.directory / "save"), *options)
         self._take("save", target)
 
     def managed_save(self, target: Path):
@@ -161,7 +189,7 @@ class _PrivateLibvirt:
 
 def _capture(image_format: str, directory: Path, action):
     directory.mkdir(parents=True, exist_ok=True)
-    if image_format != "raw":
+    if image_format not in ("raw", "sparse"):
         paths.program(image_format)
     with _PrivateLibvirt(image_format) as host:
         host.dump_reference(directory)
@@ -192,6 +220,11 @@ def capture_save(image_format: str, directory: Path):
         _compress_with_zstd(directory / "save.qevm")
     else:
         _capture(image_format, directory, _PrivateLibvirt.save)
+
+
+def capture_sparse(directory: Path, options: tuple[str, ...] = ()):
+    """`virsh save` with save_image_format "sparse", by trixie's libvirt: a mapped-ram stream."""
+    _capture("sparse", directory, lambda host, target: host.save(target, *options))
 
 
 def capture_managed_save(directory: Path):
