@@ -20,13 +20,19 @@ constexpr std::uint8_t kEncodingXbzrle = 1;  // QEMU, migration/ram.c, ENCODING_
 
 }  // namespace
 
-std::uint64_t EncodedPages::add(Place place) {
+std::uint64_t EncodedPages::packed(Place place) {
   if (place.where > kWhere) {
     throw Error(ErrorKind::unsupported, "", place.where, "encoded page lies beyond 2^62 bytes");
   }
-  places_.push_back(static_cast<std::uint64_t>(place.form) << kFormShift | place.where);
+  return static_cast<std::uint64_t>(place.form) << kFormShift | place.where;
+}
+
+std::uint64_t EncodedPages::add(Place place) {
+  places_.push_back(packed(place));
   return places_.size() - 1;
 }
+
+void EncodedPages::set(std::uint64_t slot, Place place) { places_.at(slot) = packed(place); }
 
 EncodedPages::Place EncodedPages::at(std::uint64_t slot) const {
   const std::uint64_t place = places_.at(slot);

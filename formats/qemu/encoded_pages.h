@@ -36,9 +36,13 @@ class EncodedPages {
   /// @returns the new slot  @throws Error(unsupported) if `where` is 2^62 or more
   std::uint64_t add(Place place);
   Place at(std::uint64_t slot) const;
+  /// @throws as add() does
+  void set(std::uint64_t slot, Place place);
   std::uint64_t size() const { return places_.size(); }
 
  private:
+  static std::uint64_t packed(Place place);
+
   std::vector<std::uint64_t> places_;  ///< form in the upper two bits
 };
 

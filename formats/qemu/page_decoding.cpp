@@ -241,20 +241,19 @@ std::shared_ptr<const ByteSource> decode_pages(const std::shared_ptr<const ByteS
   if (replay && !replay->empty()) {
     replay->run();
     const std::vector<bool> lost_numbers = replay->lost();
-    EncodedPages places;  // from here on no slot is a delta
     std::uint64_t number = 0;
     for (std::uint64_t slot = 0; slot < encoded.slots.size(); ++slot) {
-      const bool is_delta = encoded.slots.at(slot).form == Form::delta;
-      if (is_delta) lost[slot] = lost_numbers[number];
-      places.add(is_delta ? EncodedPages::Place{Form::stored, number++} : encoded.slots.at(slot));
+      if (encoded.slots.at(slot).form != Form::delta) continue;
+      lost[slot] = lost_numbers[number];
+      encoded.slots.set(slot, {Form::stored, number++});
     }
-    encoded.slots = std::move(places);
     store = replay->take_store();
   }
   if (salvage) check_compressed(*source, stream, damage, lost);
   if (damage.any()) drop_lost(stream, lost);
   damage.report_rest();
-  return std::make_shared<DecodedPages>(source, std::move(store), encoded.slots, page_size);
+  return std::make_shared<DecodedPages>(source, std::move(store), std::move(encoded.slots),
+                                        page_size);
 }
 
 }  // namespace vmconvert::qemu

@@ -44,7 +44,8 @@ void RamRecords::refuse(Cursor& cursor, std::uint64_t flags) const {
   };
   const std::uint64_t kind = flags & ~kContinue;
   if (kind == kHook) unsupported("an RDMA record, which is not supported");
-  if (kind == kFull) unsupported("a record of a format last written in 2009, which is not supported");
+  if (kind == kFull)
+    unsupported("a record of a format last written in 2009, which is not supported");
   if (flags == kMultifdFlush) {
     unsupported("a mark of a multifd migration, whose pages went through other connections");
   }

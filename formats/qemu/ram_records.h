@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "vmconvert/base/address.h"
 #include "vmconvert/io/cursor.h"
@@ -38,6 +39,8 @@ class RamRecords {
   enum class Kind { page, block_list, end };
 
   explicit RamRecords(RamFormat format) : format_(format) {}
+  RamRecords(const RamRecords&) = delete;
+  RamRecords& operator=(const RamRecords&) = delete;
 
   /// Makes a block known. @returns false if one of this name is already
   bool add_block(const std::string& name, std::uint64_t length);

@@ -185,6 +185,33 @@ TEST_CASE("compressed pages: many losses are counted") {
   CHECK(result.image->runs.extents() == std::vector{guest_range(kGiB, kGiB + 4096)});
 }
 
+TEST_CASE("compressed pages: several threads copy what one does, deltas among them") {
+  constexpr std::uint64_t kMany = 9000;  // three units of the copy engine
+  ByteWriter records;
+  for (std::uint64_t i = 0; i < kMany; ++i) {
+    const std::uint64_t offset = i * 4096;
+    if (i % 5 == 4) {
+      records.append(RamPayload().page("pc.ram", offset, i).bytes());
+    } else {
+      records.append(compressed_record(offset | 0x100, "pc.ram", packed_page(i)));
+    }
+  }
+  for (std::uint64_t i = 0; i < kMany; i += 3) {
+    records.append(delta_record(i * 4096 | 0x40, "pc.ram",
+                                Delta().same(7).changed(from_hex("01 02")).bytes()));
+  }
+  QevmBuilder stream = pc().ram_start({{"pc.ram", kMany * 4096, {}}});
+  stream.end(2, records.be64(0x10).bytes());
+  const ReadResult result = read_bytes(stream.eos().bytes());
+  REQUIRE(result.error == "");
+  PlanBuilder builder;
+  for (const GuestRange extent : result.image->runs.extents()) builder.guest(extent);
+  const OutputPlan plan = std::move(builder).finish();
+  const Bytes expected = naive_output(plan, *result.image);
+  CHECK(executed(plan, *result.image, 1) == expected);
+  CHECK(executed(plan, *result.image, 4) == expected);
+}
+
 TEST_CASE("compressed pages: VMCOREINFO is found in one") {
   Bytes page(4096);
   const Bytes note = vmcoreinfo_note("OSRELEASE=6.1\n");

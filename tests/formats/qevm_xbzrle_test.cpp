@@ -3,6 +3,7 @@
 
 #include "support/device_payloads.h"
 #include "support/encoded_ram.h"
+#include "support/failing_io.h"
 #include "support/pc_stream.h"
 #include "support/reading.h"
 #include "support/test.h"
@@ -206,6 +207,24 @@ TEST_CASE("xbzrle pages: VMCOREINFO is found behind deltas") {
   REQUIRE(result.error == "");
   REQUIRE(result.image->vmcoreinfo.has_value());
   CHECK(result.image->vmcoreinfo->text == "OSRELEASE=6.1\n");
+}
+
+TEST_CASE("xbzrle pages: each failing read ends with its error") {
+  const auto memory = std::make_shared<MemorySource>(
+      "input", stream_of({RamPayload().pages("pc.ram", 0, 0, 4).bytes(),
+                          compressed_record(0x4120, "", zlib_of(page_of(4))),
+                          delta_at(0x2000, 5, kA), delta_at(0x4000, 6, kB)}));
+  for (std::uint64_t n = 1;; ++n) {
+    CAPTURE(n);
+    const auto source = std::make_shared<ThrowingSource>(memory, n);
+    const ReadResult result = read_source(source, {.salvage = n % 2 == 0});
+    if (!source->failed()) {
+      CHECK(result.error == "");
+      CHECK(n > 8);
+      break;
+    }
+    REQUIRE(result.kind == ErrorKind::io);
+  }
 }
 
 TEST_CASE("xbzrle pages: a stream that breaks off keeps what deltas made before") {
