@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "qemu/libvirt_domain.h"
+#include "qemu/libvirt_metadata.h"
 #include "qemu/qevm_reader.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/io/cursor.h"
@@ -40,7 +41,9 @@ Match probe(const ProbeWindow& window) noexcept {
 }
 
 struct Header {
+  std::uint32_t version = 0;
   std::uint32_t data_len = 0;
+  std::uint32_t was_running = 0;
   std::uint32_t format = 0;
   std::uint32_t cookie_offset = 0;
 };
@@ -55,10 +58,11 @@ Header read_header(const ByteSource& source, std::endian order) {
     cursor.fail("version", std::to_string(version) + " is unknown", ErrorKind::unsupported);
   }
   Header header;
+  header.version = version;
   header.data_len = cursor.read<std::uint32_t>("data_len");
   if (header.data_len > source.size() - kHeaderSize)
     cursor.fail("data_len", "is more than the file holds");
-  cursor.read<std::uint32_t>("was_running");
+  header.was_running = cursor.read<std::uint32_t>("was_running");
   header.format = cursor.read<std::uint32_t>("format");
   if (version == 1) header.format = 0;  // the field came with version 2
   if (header.format >= kCodecs.size()) {
@@ -70,13 +74,17 @@ Header read_header(const ByteSource& source, std::endian order) {
   return header;
 }
 
-/// The domain XML, up to its NUL.
-std::string read_xml(const ByteSource& source, const Header& header) {
-  const std::uint64_t size = header.cookie_offset != 0 ? header.cookie_offset : header.data_len;
-  Cursor cursor(source, FileRange::sized({kHeaderSize}, header.data_len), std::endian::little);
-  std::string xml = cursor.read_text(std::min(size, kLargestXml), "domain XML");
-  if (const auto nul = xml.find('\0'); nul != std::string::npos) xml.resize(nul);
-  return xml;
+/// Text in the data area, without the NUL that ends it.
+struct SavedText {
+  FileRange place;
+  std::string text;
+};
+SavedText read_saved_text(const ByteSource& source, FileRange area, std::string_view field) {
+  Cursor cursor(source, area, std::endian::little);
+  std::string text = cursor.read_text(std::min(area.size(), kLargestXml), field);
+  if (const auto nul = text.find('\0'); nul != std::string::npos) text.resize(nul);
+  const auto place = FileRange::sized(area.begin(), text.size());
+  return {place, std::move(text)};
 }
 
 void check_complete(const ByteSource& source, std::span<const std::byte> magic, bool salvage,
@@ -103,13 +111,27 @@ GuestImage read(const Input& input, const ReadOptions& options, Diagnostics& dia
   }
   check_complete(source, magic, options.salvage, diagnostics);
   const Header header = read_header(source, std::endian::little);
-  ReadOptions with_domain = options;
-  add_domain_facts(read_xml(source, header), source.name(), with_domain, diagnostics);
   const FileOffset begin{kHeaderSize + header.data_len};
+  const FileOffset cookie_at{kHeaderSize + header.cookie_offset};
+  const auto xml = read_saved_text(
+      source, FileRange::between({kHeaderSize}, header.cookie_offset != 0 ? cookie_at : begin),
+      "domain XML");
+  ReadOptions with_domain = options;
+  add_domain_facts(xml.text, source.name(), with_domain, diagnostics);
   const auto codec = kCodecs[header.format];
-  if (!codec) return read_qevm(input.source(), begin, with_domain, diagnostics);
   const auto body = FileRange::between(begin, {source.size()});
-  return read_qevm(input.unpack(body, *codec, diagnostics), {0}, with_domain, diagnostics);
+  GuestImage image =
+      codec ? read_qevm(input.unpack(body, *codec, diagnostics), {0}, with_domain, diagnostics)
+            : read_qevm(input.source(), begin, with_domain, diagnostics);
+
+  SaveFacts facts{header.version, header.was_running != 0, codec ? codec_name(*codec) : "raw",
+                  xml.place, std::nullopt};
+  if (header.cookie_offset != 0) {
+    const auto cookie = read_saved_text(source, FileRange::between(cookie_at, begin), "cookie");
+    if (!cookie.place.empty()) facts.cookie = cookie.place;
+  }
+  describe_save(input.source(), facts, xml.text, image);
+  return image;
 }
 
 }  // namespace

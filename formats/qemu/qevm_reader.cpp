@@ -13,6 +13,7 @@
 #include "qemu/page_decoding.h"
 #include "qemu/pc_board.h"
 #include "qemu/qevm_format.h"
+#include "qemu/qevm_metadata.h"
 #include "qemu/qevm_stream.h"
 #include "qemu/screen.h"
 #include "qemu/virtio_mem.h"
@@ -54,6 +55,7 @@ class ImageBuilder {
                         "byte order not known without registers, taken to be little-endian");
     image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
     if (options_.screen) image.screen = read_screen(stream_, lists_, image, diagnostics_);
+    describe_stream(stream_, map_.placements(), *source_, image);
     return image;
   }
 

@@ -141,7 +141,7 @@ class StreamParser {
         add_capability(cursor_.read_text(length, "capability name"));
       }
     } else if (name == "configuration/uuid") {
-      cursor_.take(16, "machine UUID");
+      stream_.uuid = cursor_.read_text(16, "machine UUID");
     } else {
       cursor_.fail("configuration subsection", quoted(name) + " is unknown",
                    ErrorKind::unsupported);

@@ -25,6 +25,7 @@ struct DeviceSection {
 struct QevmStream {
   std::string machine;  ///< machine type, empty before 2.4: "pc-q35-7.2"
   std::vector<std::string> capabilities;
+  std::string uuid;  ///< 16 bytes; empty if the stream has none
   RamFormat ram_format;
   std::vector<RamBlock> blocks;
   EncodedRam encoded;  ///< runs of the blocks that are not of source 0; see decode_pages()

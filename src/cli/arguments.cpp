@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <thread>
 
@@ -22,12 +23,22 @@ constexpr const char* kFooter =
     "--salvage lost something.";
 
 // Names of subcommands. A file of that name is reached as ./NAME.
+constexpr const char* kInfo = "info";
 constexpr const char* kExtract = "extract";
 constexpr const char* kFormats = "formats";
 
+constexpr const char* kInfoFooter =
+    "Examples:\n"
+    "  vmconvert info guest.save\n"
+    "  vmconvert info --json guest.qevm | jq -r .guest.kernel.release\n"
+    "\n"
+    "Exit codes: 0 done; 1 failed; 2 usage; 3 done, but --salvage lost something.";
+
 constexpr const char* kExtractFooter =
-    "Example:\n"
+    "Examples:\n"
     "  vmconvert extract guest.qevm --screenshot screen.png\n"
+    "  vmconvert extract guest.save --config - | less\n"
+    "  vmconvert extract guest.save --all folder\n"
     "\n"
     "OUTPUT may be -, standard output. Files appear whole or not at all.\n"
     "Exit codes: 0 done; 1 failed, nothing left behind; 2 usage; 3 done, but\n"
@@ -37,17 +48,23 @@ unsigned default_threads() { return std::clamp(std::thread::hardware_concurrency
 
 constexpr std::uint64_t kBlockAlignment = 64 * 1024;  // the largest target page of QEMU
 
+constexpr std::array kUsages{
+    std::pair(kInfo, "vmconvert info INPUT [--json] [OPTIONS]"),
+    std::pair(kExtract, "vmconvert extract INPUT {--list | --all FOLDER | --config OUTPUT ...}"),
+    std::pair(kFormats, "vmconvert formats"),
+};
+
 /// CLI11's layout with our synopsis.
 class HelpFormatter final : public CLI::Formatter {
  public:
   HelpFormatter() { column_width(28); }
   std::string make_usage(const CLI::App* app, std::string) const override {
-    const std::string& name = app->get_name();
-    if (name == kExtract) return "Usage: vmconvert extract INPUT --screenshot OUTPUT [OPTIONS]\n";
-    if (name == kFormats) return "Usage: vmconvert formats\n";
-    return "Usage: vmconvert INPUT -o OUTPUT [OPTIONS]\n"
-           "       vmconvert extract INPUT --screenshot OUTPUT [OPTIONS]\n"
-           "       vmconvert formats\n";
+    for (const auto& [name, usage] : kUsages) {
+      if (app->get_name() == name) return "Usage: " + std::string(usage) + "\n";
+    }
+    std::string all = "Usage: vmconvert INPUT -o OUTPUT [OPTIONS]\n";
+    for (const auto& entry : kUsages) all += "       " + std::string(entry.second) + "\n";
+    return all;
   }
   std::string make_help(const CLI::App* app, std::string name,
                         CLI::AppFormatMode mode) const override {
@@ -210,16 +227,45 @@ CLI::App& add_command(CLI::App& app, const char* name, const char* summary, Comm
   return added;
 }
 
+void add_info(CLI::App& app, Options& options) {
+  CLI::App& info = add_command(app, kInfo, "Show what the input holds", Command::info, options);
+  add_input_options(info, options);
+  info.add_flag("--json", options.json, "For programs: docs/info.md")->group("Output");
+  add_message_options(info, options);
+  info.footer(kInfoFooter);
+}
+
 void add_extract(CLI::App& app, Options& options) {
   CLI::App& extract =
       add_command(app, kExtract, "Write what is embedded in the input", Command::extract, options);
   add_input_options(extract, options);
-  extract.add_option("--screenshot", options.screenshot, "What the display showed, as PNG")
-      ->option_text("OUTPUT")
-      ->group("Output");
+  const auto add = [&](const char* name, std::string& to, const char* value, const char* summary) {
+    extract.add_option(name, to, summary)->option_text(value)->group("Output");
+  };
+  ExtractRequest& wanted = options.extract;
+  add("--config", wanted.config, "OUTPUT", "Configuration: libvirt's domain XML");
+  add("--vmdesc", wanted.vmdesc, "OUTPUT", "Device description: JSON of QEMU");
+  add("--screenshot", wanted.screenshot, "OUTPUT", "What the display showed, as PNG");
+  add("--all", wanted.all, "FOLDER", "Everything, each as a file");
+  extract.add_flag("--list", wanted.list, "Show what there is")->group("Output");
   add_force(extract, options);
-  extract.footer(kExtractFooter);
   add_message_options(extract, options);
+  extract.footer(kExtractFooter);
+}
+
+void check_extract(const ExtractRequest& wanted) {
+  const std::array outputs{&wanted.config, &wanted.vmdesc, &wanted.screenshot};
+  std::vector<std::string> given;
+  for (const std::string* output : outputs) {
+    if (!output->empty()) given.push_back(*output);
+  }
+  if (given.empty() && wanted.all.empty() && !wanted.list)
+    throw CLI::RequiredError("--config, --vmdesc, --screenshot, --all or --list");
+  std::sort(given.begin(), given.end());
+  if (const auto twice = std::adjacent_find(given.begin(), given.end()); twice != given.end())
+    throw CLI::ValidationError(kExtract, vmconvert::quoted(*twice) + " is given for two outputs");
+  if (wanted.list && std::find(given.begin(), given.end(), "-") != given.end())
+    throw CLI::ValidationError("--list", "needs standard output for itself");
 }
 
 /// What CLI11 cannot express. @throws CLI::ParseError
@@ -238,8 +284,7 @@ void check_arguments(const CLI::App& app, const Options& options) {
   if (request.input.empty()) throw CLI::RequiredError("INPUT");
   if (options.command == Command::convert && request.output.empty())
     throw CLI::RequiredError("-o OUTPUT");
-  if (options.command == Command::extract && options.screenshot.empty())
-    throw CLI::RequiredError("--screenshot OUTPUT");
+  if (options.command == Command::extract) check_extract(options.extract);
 }
 
 }  // namespace
@@ -256,6 +301,7 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
   add_output_options(app, options);
   add_message_options(app, options);
   add_progress(app, options);
+  add_info(app, options);
   add_extract(app, options);
   add_command(app, kFormats, "List input and output formats", Command::formats, options);
   app.require_subcommand(0, 1);

@@ -10,15 +10,26 @@ namespace vmconvert::cli {
 inline constexpr int kDone = 0, kFailed = 1, kUsage = 2, kLost = 3;
 
 /// What the program is asked to do.
-enum class Command { convert, formats, extract };
+enum class Command { convert, info, extract, formats };
+
+/// What `extract` is asked for. Paths are empty where something is not wanted; "-" is standard
+/// output.
+struct ExtractRequest {
+  std::string config;      ///< the configuration of the machine
+  std::string vmdesc;      ///< the description of the device state
+  std::string screenshot;  ///< what the display showed, as PNG
+  std::string all;         ///< folder for everything there is
+  bool list = false;       ///< show what there is
+};
 
 /// What the command line said.
 struct Options {
   Command command = Command::convert;
   ConvertRequest request;  ///< of the other commands the input side and `force`
+  ExtractRequest extract;
+  bool json = false;  ///< info: for programs
   std::string progress = "auto";
   int verbosity = 0;
-  std::string screenshot;  ///< extract: where the picture goes; empty: nowhere
 };
 
 /// Parses the arguments. @returns an exit code if there is nothing left to do (help, version, a
@@ -27,6 +38,9 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options);
 
 /// vmconvert INPUT -o OUTPUT. @throws Error
 int run_convert(const Options& options);
+
+/// vmconvert info INPUT. @throws Error
+int run_info(const Options& options);
 
 /// vmconvert extract INPUT. @throws Error
 int run_extract(const Options& options);

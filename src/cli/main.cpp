@@ -39,6 +39,8 @@ int run_command(const cli::Options& options) {
   switch (options.command) {
     case cli::Command::convert:
       return cli::run_convert(options);
+    case cli::Command::info:
+      return cli::run_info(options);
     case cli::Command::extract:
       return cli::run_extract(options);
     case cli::Command::formats:

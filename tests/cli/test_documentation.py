@@ -22,7 +22,7 @@ def _options_of_manual() -> set[str]:
 class Options(Case):
     def setUp(self):
         super().setUp()
-        commands = ([], ["extract"], ["formats"])
+        commands = ([], ["info"], ["extract"], ["formats"])
         text = "".join(self.convert(*command, "--help").out.decode() for command in commands)
         named = re.findall(r"(?m)^  (-[^ ]+)", text)
         self.options = {option for names in named for option in names.split(",")}

@@ -4,7 +4,7 @@ import re
 
 from harness import DONE, FAILED, SOURCE, USAGE, Case, main
 
-COMMANDS = ("extract", "formats")
+COMMANDS = ("info", "extract", "formats")
 SEE = " (see: vmconvert --help)"
 
 
@@ -96,11 +96,32 @@ class WrongCommandLines(Case):
     def test_a_command_comes_first(self):
         for args in (["in.qevm", "extract", "in.qevm"], ["-v", "extract", "in.qevm", "--screenshot", "a"]):
             self.refuse_usage("extract: comes before all other arguments", *args)
+        self.refuse_usage("info: comes before all other arguments", "in.qevm", "info")
+
+    def test_a_file_that_is_called_like_a_command(self):
+        for command in ("info", "extract", "formats"):
+            self.small(command)
+            self.convert("./" + command, "-o", command + ".raw")
+            self.assertIn(b"pc-i440fx", self.convert("info", command).out)
+
+    def test_info_without_its_arguments(self):
+        self.refuse_usage("INPUT is required", "info")
+        self.refuse_usage("INPUT is required", "info", "--json")
+        self.refuse_usage('unexpected argument "-o"', "info", "in.qevm", "-o", "out.raw")
+        self.refuse_usage('unexpected argument "--force"', "info", "in.qevm", "--force")
 
     def test_extract_without_its_arguments(self):
         self.refuse_usage("INPUT is required", "extract")
         self.refuse_usage("INPUT is required", "extract", "--screenshot", "a.png")
-        self.refuse_usage("--screenshot OUTPUT is required", "extract", "in.qevm")
+        self.refuse_usage(
+            "--config, --vmdesc, --screenshot, --all or --list is required", "extract", "in.qevm"
+        )
+        self.refuse_usage(
+            'extract: "a" is given for two outputs', "extract", "in.qevm", "--config", "a", "--vmdesc", "a"
+        )
+        self.refuse_usage(
+            "--list: needs standard output for itself", "extract", "in.qevm", "--list", "--config", "-"
+        )
         self.refuse_usage("--screenshot needs a value", "extract", "in.qevm", "--screenshot")
         self.refuse_usage('unexpected argument "-o"', "extract", "in.qevm", "-o", "out.raw")
         self.refuse_usage('unexpected argument "formats"', "extract", "in.qevm", "formats")

@@ -16,6 +16,7 @@ import dumps
 import process_cores
 import screens
 import snapshot_checks
+import information
 from context import Context
 from lab import arches, libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, PLAIN, STOPPED, Save, capture
@@ -46,6 +47,17 @@ class Case:
 def _case(name: str, machine: Machine, kind: str = STOPPED, label: str = REAL,
           check: Callable[[Context], None] = conversions.check_outputs, save: Save = PLAIN) -> Case:
     return Case(name, partial(capture, machine, kind, save=save), check, label)
+
+
+def _all(*checks: Callable[[Context], None]) -> Callable[[Context], None]:
+    """Several checks of one capture."""
+    def check(context: Context):
+        for one in checks:
+            one(context)
+    return check
+
+
+_INFORMATION_TOO = _all(conversions.check_outputs, information.check_information)
 
 
 def _firmware(name: str, machine_type: str, memory: int, *blobs: tuple[int, int],
@@ -141,7 +153,7 @@ _LAYOUTS = [
 ]
 
 _DEVICES = [
-    _case("numa-linux", Machine(memory=512, extra=_nodes(192, 320))),
+    _case("numa-linux", Machine(memory=512, extra=_nodes(192, 320)), check=_INFORMATION_TOO),
     _case("dimm-linux", Machine(memory=256, memory_options="slots=4,maxmem=2G", extra=_dimms(256), fill=300)),
     _case("virtio-mem", _virtio_mem("q35", 7)),
     _case("microvm-linux", Machine(type="microvm")),
@@ -154,7 +166,7 @@ _DEVICES = [
 ]
 
 _QEMU10 = [
-    _case("qemu10-stopped", _Q10),
+    _case("qemu10-stopped", _Q10, check=_INFORMATION_TOO),
     _case("qemu10-live", _Q10, LIVE),
     _case("qemu10-virtio-mem", _virtio_mem("pc-q35-10.0", 10)),
 ]
@@ -201,6 +213,7 @@ _ENCODINGS = [
 
 _LIBVIRT = [
     Case(f"libvirt-save-{name}", partial(libvirt.capture_save, name),
+         check=_INFORMATION_TOO if name == "raw" else conversions.check_outputs,
          label=REAL if name in ("raw", "gzip", "lzop") else LONG)
     for name in ("raw", "gzip", "bzip2", "xz", "lzop", "zstd")
 ] + [
@@ -276,7 +289,7 @@ _ARCHITECTURES = [
 
 _GUEST_1G = Machine(memory=1024)
 _CONSUMERS = [
-    _case("notes", Machine(cpus=3), check=conversions.check_notes),
+    _case("notes", Machine(cpus=3), check=_all(conversions.check_notes, information.check_information)),
     _case("notes-qemu10-live", Machine(**_LIVE_Q35), LIVE, LONG, check=conversions.check_notes),
     _case("readelf", Machine(), check=consumers.check_readelf),
     _case("crash", _GUEST_1G, check=consumers.check_crash),

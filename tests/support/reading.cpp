@@ -6,8 +6,33 @@
 #include "vmconvert/convert/choose_format.h"
 
 namespace vmconvert::test {
+namespace {
+
+/// What an image promises to `info` and `extract`.
+void check_metadata(const GuestImage& image) {
+  for (const MemoryBlock& block : image.metadata.blocks) {
+    std::uint64_t seen = 0;
+    GuestPhysAddr end;
+    for (const GuestRange range : block.guest) {
+      if (range.empty() || range.begin() < end) throw std::logic_error("ranges of a block overlap");
+      end = range.end();
+      seen = checked_add(seen, range.size());
+    }
+  }
+  for (const Attachment& attachment : image.attachments) {
+    const auto* place = std::get_if<SourceBytes>(&attachment.content);
+    if (place == nullptr) continue;
+    if (place->source >= image.sources.size())
+      throw std::logic_error("attachment of an unknown source");
+    if (place->range.end().value > image.sources[place->source]->size())
+      throw std::logic_error("attachment outside its source");
+  }
+}
+
+}  // namespace
 
 void check_image(const GuestImage& image) {
+  check_metadata(image);
   image.runs.check_invariants();
   const std::uint64_t page = image.runs.page_size();
   for (const Run& run : image.runs) {

@@ -67,6 +67,14 @@ TEST_CASE("quoted: quotes and backslashes are escaped") {
   CHECK(quoted("\xc3\xbc\n") == R"("\xc3\xbc\x0a")");
 }
 
+TEST_CASE("utf8: bytes that are no UTF-8 are escaped, everything else stays") {
+  CHECK(utf8("") == "");
+  CHECK(utf8("a\x1b\n\"\\") == "a\x1b\n\"\\");
+  CHECK(utf8("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80") == "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+  CHECK(utf8("a\xff\xc3\xa4\xc3") == "a\\xff\xc3\xa4\\xc3");
+  CHECK(utf8("\xc0\x80\xed\xa0\x80") == "\\xc0\\x80\\xed\\xa0\\x80");
+}
+
 TEST_CASE("parse_size: numbers and binary units in either case") {
   CHECK(parse_size("0") == 0);
   CHECK(parse_size("4096") == 4096);

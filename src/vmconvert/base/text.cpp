@@ -11,32 +11,44 @@ namespace {
 
 bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
 
+/// Bytes of the UTF-8 character at the beginning of a text, 1 to 4; 0 if there is none.
+std::size_t utf8_length(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text.front());
+  const std::size_t length = lead < 0x80                   ? 1
+                             : lead >= 0xc2 && lead < 0xe0 ? 2
+                             : lead >= 0xe0 && lead < 0xf0 ? 3
+                             : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                           : 0;
+  if (length == 0 || length > text.size()) return 0;
+  for (std::size_t k = 1; k < length; ++k) {
+    if ((static_cast<unsigned char>(text[k]) & 0xc0) != 0x80) return 0;
+  }
+  if (length == 1) return 1;
+  const auto second = static_cast<unsigned char>(text[1]);
+  // Overlong forms, surrogates, beyond U+10FFFF.
+  if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0) ||
+      (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second >= 0x90)) {
+    return 0;
+  }
+  return length;
+}
+
 /// True if the bytes are UTF-8 without control characters (C1 controls included).
 bool is_harmless(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (is_control(lead)) return false;
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xc2 && lead < 0xe0 ? 2
-                               : lead >= 0xe0 && lead < 0xf0 ? 3
-                               : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                             : 0;
-    if (length == 0 || length > text.size() - i) return false;
-    for (std::size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
-    }
-    if (length > 1) {
-      const auto second = static_cast<unsigned char>(text[i + 1]);
-      if (lead == 0xc2 && second < 0xa0) return false;  // C1 control
-      // Overlong forms, surrogates, beyond U+10FFFF.
-      if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0) ||
-          (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second >= 0x90)) {
-        return false;
-      }
-    }
-    i += length;
+  while (!text.empty()) {
+    const auto lead = static_cast<unsigned char>(text.front());
+    const std::size_t length = utf8_length(text);
+    if (length == 0 || is_control(lead)) return false;
+    if (lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) return false;  // C1 control
+    text.remove_prefix(length);
   }
   return true;
+}
+
+std::string escaped(unsigned char byte) {
+  std::array<char, 8> escape{};
+  std::snprintf(escape.data(), escape.size(), "\\x%02x", byte);
+  return escape.data();
 }
 
 }  // namespace
@@ -80,14 +92,27 @@ std::string quoted(std::string_view text) {
       result += '\\';
       result += c;
     } else if (is_control(byte) || (byte >= 0x80 && !harmless)) {
-      std::array<char, 8> escape{};
-      std::snprintf(escape.data(), escape.size(), "\\x%02x", byte);
-      result += escape.data();
+      result += escaped(byte);
     } else {
       result += c;
     }
   }
   return result + '"';
+}
+
+std::string utf8(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    if (length == 0) {
+      result += escaped(static_cast<unsigned char>(text.front()));
+      text.remove_prefix(1);
+    } else {
+      result += text.substr(0, length);
+      text.remove_prefix(length);
+    }
+  }
+  return result;
 }
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {

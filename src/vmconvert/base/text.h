@@ -21,6 +21,10 @@ std::string printable(std::string_view text);
 /// Always in double quotes, escaped as printable() does.
 std::string quoted(std::string_view text);
 
+/// The text as UTF-8 whatever it is: bytes that are not become "\\xNN", four characters. Control
+/// characters stay. For what escapes those itself, like JSON.
+std::string utf8(std::string_view text);
+
 /// Bytes of a size such as "3G", "512MiB", "0x80000000" or "4096"; nothing if it is not one.
 /// Suffixes K M G T are binary, upper or lower case, with or without "iB" or "B".
 std::optional<std::uint64_t> parse_size(std::string_view text);

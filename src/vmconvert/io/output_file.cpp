@@ -88,15 +88,25 @@ UniqueFd TemporaryFiles::create(const std::string& path) {
   return fd;
 }
 
+bool TemporaryFiles::create_folder(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  if (::mkdir(path.c_str(), 0700) != 0) return false;
+  folders_.insert(path);
+  return true;
+}
+
 void TemporaryFiles::remove(const std::string& path) {
   const std::lock_guard lock(mutex_);
   paths_.erase(path);
+  folders_.erase(path);
 }
 
 std::unique_lock<std::mutex> TemporaryFiles::unlink_all() {
   std::unique_lock lock(mutex_);
   for (const std::string& path : paths_) ::unlink(path.c_str());
+  for (const std::string& path : folders_) ::rmdir(path.c_str());
   paths_.clear();
+  folders_.clear();
   return lock;
 }
 

@@ -9,19 +9,24 @@
 
 namespace vmconvert {
 
-/// The temporary files that exist now, so that a signal can take them away. Safe from many threads.
+/// The temporary files and folders that exist now, so that a signal can take them away. Safe from
+/// many threads.
 class TemporaryFiles {
  public:
   /// Creates a file that nobody had before, mode 0600. @returns nothing if that fails; errno tells
   UniqueFd create(const std::string& path);
+  /// Makes a folder, mode 0700. @returns false if that fails; errno tells
+  bool create_folder(const std::string& path);
   /// Forgets one that was renamed or unlinked.
   void remove(const std::string& path);
-  /// Unlinks all of them. None is created as long as the lock is held.
+  /// Unlinks all of them, and folders that are empty then. None is created as long as the lock is
+  /// held.
   [[nodiscard]] std::unique_lock<std::mutex> unlink_all();
 
  private:
   std::mutex mutex_;
   std::set<std::string> paths_;
+  std::set<std::string> folders_;
 };
 
 /// Refuses what OutputFile would refuse, before any work is done.

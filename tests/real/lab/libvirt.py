@@ -175,6 +175,7 @@ class _PrivateLibvirt:
 
     def save(self, target: Path, *options: str):
         self._virsh("save", _DOMAIN, str(self.directory / "save"), *options)
+        target.with_name("domain.xml").write_text(self._virsh("save-image-dumpxml", str(self.directory / "save")))
         self._take("save", target)
 
     def managed_save(self, target: Path):

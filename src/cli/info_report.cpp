@@ -1,0 +1,83 @@
+#include "info_report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <ctime>
+
+#include "vmconvert/base/text.h"
+#include "vmconvert/convert/choose_format.h"
+
+namespace vmconvert::cli {
+
+void ReportedDiagnostics::report(Level level, std::string_view file,
+                                 std::optional<std::uint64_t> offset, std::string_view text) {
+  if (level == Level::loss || level == Level::warning) {
+    const std::string where = offset ? "offset " + hex(*offset) + ": " : "";
+    (level == Level::loss ? losses : warnings).push_back(where + std::string(text));
+  }
+  if (level == Level::loss) {
+    next_.loss(file, offset, text);
+  } else {
+    next_.report(level, file, offset, text);
+  }
+}
+
+InfoReport make_report(const Input& input, const Format& format, const ReadOptions& options,
+                       ReportedDiagnostics& diagnostics) {
+  const ByteSource& source = *input.source();
+  InfoReport report{source.name(), source.size(), std::string(format.name),
+                    std::string(format.summary)};
+  bool one_state = true;
+  if (format.snapshots != nullptr) {
+    report.snapshots = format.snapshots(input);
+    one_state = std::count_if(report.snapshots->begin(), report.snapshots->end(),
+                              [](const Snapshot& s) { return s.state_size != 0; }) == 1;
+  }
+  if (one_state || !options.snapshot.empty())
+    report.image = read_image(format, input, options, diagnostics);
+  report.losses = diagnostics.losses;
+  report.warnings = diagnostics.warnings;
+  return report;
+}
+
+std::string vmcoreinfo_value(const Vmcoreinfo& vmcoreinfo, std::string_view key) {
+  std::string_view rest = vmcoreinfo.text;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    if (line.starts_with(key) && line.substr(key.size()).starts_with("="))
+      return std::string(line.substr(key.size() + 1));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+  }
+  return "";
+}
+
+std::string utc_date(std::uint64_t seconds_since_1970) {
+  constexpr std::uint64_t kYear10000 = 253402300800;
+  if (seconds_since_1970 == 0 || seconds_since_1970 >= kYear10000) return "";
+  const auto time = static_cast<std::time_t>(seconds_since_1970);
+  std::tm parts{};
+  std::array<char, 32> text{};
+  if (::gmtime_r(&time, &parts) == nullptr) return "";
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+std::string crash_date(const Vmcoreinfo& vmcoreinfo) {
+  return utc_date(parse_size(vmcoreinfo_value(vmcoreinfo, "CRASHTIME")).value_or(0));
+}
+
+std::string_view kind_name(Attachment::Kind kind) {
+  switch (kind) {
+    case Attachment::Kind::configuration:
+      return "configuration";
+    case Attachment::Kind::device_description:
+      return "device-description";
+    case Attachment::Kind::screenshot:
+      return "screenshot";
+    case Attachment::Kind::other:
+      break;
+  }
+  return "other";
+}
+
+}  // namespace vmconvert::cli

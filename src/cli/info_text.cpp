@@ -1,0 +1,226 @@
+#include <algorithm>
+
+#include "info_report.h"
+#include "vmconvert/base/text.h"
+#include "vmconvert/convert/attachments.h"
+
+namespace vmconvert::cli {
+namespace {
+
+constexpr std::size_t kWidth = 79;
+constexpr std::size_t kLabelWidth = 14;
+constexpr std::size_t kMostRanges = 8;  ///< a virtio-mem device can have ten thousands
+
+/// Characters of UTF-8 text, which is about how wide a terminal shows it.
+std::size_t width(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+std::string padded(std::string text, std::size_t columns) {
+  text.append(columns - std::min(columns, width(text)), ' ');
+  return text;
+}
+
+std::string right(const std::string& text, std::size_t columns) {
+  return std::string(columns - std::min(columns, width(text)), ' ') + text;
+}
+
+std::string range_text(GuestRange range) {
+  return hex(range.begin().value) + "-" + hex(range.end().value);
+}
+
+/// Lines of text, each at most kWidth columns wide unless one word is longer.
+class Page {
+ public:
+  /// "Label         words that may go on in the next line".
+  void row(std::string_view label, std::string_view words, std::size_t indent = kLabelWidth) {
+    std::string line = padded(std::string(label), indent);
+    if (width(line) > indent) {  // the label is longer than its column
+      text_ += line + "\n";
+      line.assign(indent, ' ');
+    }
+    bool empty = true;
+    while (!words.empty()) {
+      const std::string_view word = words.substr(0, words.find(' '));
+      words.remove_prefix(std::min(words.size(), word.size() + 1));
+      if (!empty && width(line) + 1 + width(word) > kWidth) {
+        text_ += line + "\n";
+        line.assign(indent, ' ');
+        empty = true;
+      }
+      if (!empty) line += ' ';
+      line += word;
+      empty = false;
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text_ += line + "\n";
+  }
+  void heading(std::string_view title) { text_ += "\n" + std::string(title) + "\n"; }
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+/// Width of the column that holds these, at most `most`.
+template <class List, class Get>
+std::size_t column(const List& list, const Get& get, std::size_t most) {
+  std::size_t widest = 0;
+  for (const auto& item : list) widest = std::max(widest, width(get(item)));
+  return std::min(widest, most);
+}
+
+void show_kernel(const GuestImage& image, Page& page) {
+  if (!image.vmcoreinfo) return;
+  const auto show = [&](std::string_view label, std::string_view key) {
+    if (const std::string value = vmcoreinfo_value(*image.vmcoreinfo, key); !value.empty())
+      page.row(label, printable(value));
+  };
+  show("Kernel", "OSRELEASE");
+  show("Build ID", "BUILD-ID");
+  if (const std::string date = crash_date(*image.vmcoreinfo); !date.empty())
+    page.row("Crashed", date);
+  page.row("VMCOREINFO", "from " + printable(image.vmcoreinfo->origin));
+}
+
+void show_guest(const GuestImage& image, Page& page) {
+  if (!image.metadata.machine.empty()) page.row("Machine", printable(image.metadata.machine));
+  page.row("Architecture",
+           std::string(arch_name(image.arch)) +
+               (image.byte_order == std::endian::little ? ", little-endian" : ", big-endian"));
+  const auto extents = image.runs.extents();
+  page.row("Memory", human_size(image.runs.total_bytes()) + " in " +
+                         counted(image.runs.runs().size(), "run") + " and " +
+                         counted(extents.size(), "extent") + ", pages of " +
+                         human_size(image.runs.page_size()));
+  page.row("vCPUs", std::to_string(image.vcpus.size()));
+  show_kernel(image, page);
+}
+
+void show_facts(const Metadata& metadata, Page& page) {
+  if (metadata.facts.empty()) return;
+  page.heading("Facts");
+  const auto label = [](const Fact& fact) { return "  " + printable(fact.key); };
+  const std::size_t columns = column(metadata.facts, label, 30) + 2;
+  for (const Fact& fact : metadata.facts) page.row(label(fact), printable(fact.value), columns);
+}
+
+std::vector<std::string> range_lines(const std::vector<GuestRange>& ranges) {
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < std::min(ranges.size(), kMostRanges); ++i)
+    lines.push_back(range_text(ranges[i]));
+  if (ranges.size() > kMostRanges)
+    lines.push_back("and " + counted(ranges.size() - kMostRanges, "more range"));
+  return lines;
+}
+
+void show_blocks(const Metadata& metadata, Page& page) {
+  if (metadata.blocks.empty()) return;
+  page.heading("Memory blocks, and where the guest sees them (-: nowhere, or not known)");
+  const auto label = [](const MemoryBlock& block) { return "  " + printable(block.name); };
+  constexpr std::size_t kSizeColumns = 12;
+  const std::size_t columns = column(metadata.blocks, label, 32);
+  for (const MemoryBlock& block : metadata.blocks) {
+    std::vector<std::string> lines = range_lines(block.guest);
+    if (lines.empty()) lines.push_back("-");
+    std::string name = label(block);
+    if (width(name) > columns) {
+      page.row(name, "", width(name));
+      name.clear();
+    }
+    page.row(padded(name, columns) + right(human_size(block.size), kSizeColumns) + "  ", lines[0],
+             columns + kSizeColumns + 2);
+    for (std::size_t i = 1; i < lines.size(); ++i)
+      page.row("", lines[i], columns + kSizeColumns + 2);
+  }
+}
+
+void show_vcpus(const GuestImage& image, Page& page) {
+  if (image.vcpus.empty()) return;
+  page.heading("vCPUs");
+  constexpr std::size_t kInLine = 2;
+  const std::size_t number_columns = std::to_string(image.vcpus.size() - 1).size() + 2;
+  for (std::size_t i = 0; i < image.vcpus.size(); ++i) {
+    const std::vector<NamedRegister> registers = key_registers(image.vcpus[i]);
+    const auto name = [](const NamedRegister& one) { return one.name; };
+    const std::size_t columns = column(registers, name, 12);
+    for (std::size_t k = 0; k < registers.size(); k += kInLine) {
+      std::string line = right(k == 0 ? std::to_string(i) : "", number_columns);
+      for (std::size_t j = k; j < std::min(k + kInLine, registers.size()); ++j) {
+        line += "  " + padded(registers[j].name, columns) + " " +
+                padded(hex(registers[j].value), std::string_view("0x0123456789abcdef").size());
+      }
+      page.row(line, "", width(line));
+    }
+  }
+}
+
+void show_devices(const Metadata& metadata, Page& page) {
+  if (metadata.devices.empty()) return;
+  page.heading("Device state");
+  const auto label = [](const DeviceRecord& device) { return "  " + printable(device.name); };
+  const std::size_t columns = column(metadata.devices, label, 44) + 1;
+  for (const DeviceRecord& device : metadata.devices) {
+    page.row(label(device),
+             "instance " + std::to_string(device.instance) + ", version " +
+                 std::to_string(device.version) +
+                 (device.size == 0 ? "" : ", " + counted(device.size, "byte")),
+             columns);
+  }
+}
+
+void show_attachments(const GuestImage& image, Page& page) {
+  if (image.attachments.empty()) return;
+  page.heading("Embedded (vmconvert extract --list)");
+  const auto label = [](const Attachment& item) { return "  " + printable(item.name); };
+  const std::size_t columns = column(image.attachments, label, 32) + 2;
+  for (const Attachment& item : image.attachments) {
+    page.row(label(item),
+             human_size(attachment_size(item)) + ", " + std::string(kind_name(item.kind)), columns);
+  }
+}
+
+void show_snapshots(const std::vector<Snapshot>& snapshots, Page& page) {
+  page.heading("Saved states");
+  if (snapshots.empty()) page.row("  none", "");
+  for (const Snapshot& snapshot : snapshots) {
+    const std::string date = utc_date(snapshot.date);
+    page.row("  " + printable(snapshot.id), printable(snapshot.name));
+    constexpr std::uint64_t kSecond = 1000000000;
+    page.row("", (date.empty() ? "no date" : date) + ", guest ran " +
+                     counted(snapshot.vm_clock / kSecond, "second") + ", " +
+                     (snapshot.state_size == 0 ? "disk only, no memory"
+                                               : human_size(snapshot.state_size) + " of state"));
+  }
+}
+
+void show_messages(std::string_view title, const std::vector<std::string>& messages, Page& page) {
+  if (messages.empty()) return;
+  page.heading(title);
+  for (const std::string& message : messages) page.row("  -", printable(message), 4);
+}
+
+}  // namespace
+
+std::string info_text(const InfoReport& report) {
+  Page page;
+  page.row("File", printable(report.file));
+  page.row("Size", human_size(report.size));
+  page.row("Format", report.format + ": " + report.format_summary);
+  if (report.image) show_guest(*report.image, page);
+  if (report.snapshots) show_snapshots(*report.snapshots, page);
+  if (report.image) {
+    show_facts(report.image->metadata, page);
+    show_blocks(report.image->metadata, page);
+    show_vcpus(*report.image, page);
+    show_devices(report.image->metadata, page);
+    show_attachments(*report.image, page);
+  }
+  show_messages("Lost", report.losses, page);
+  show_messages("Warnings", report.warnings, page);
+  return page.take();
+}
+
+}  // namespace vmconvert::cli
