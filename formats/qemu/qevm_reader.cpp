@@ -54,7 +54,11 @@ class ImageBuilder {
       diagnostics_.warn(name(),
                         "byte order not known without registers, taken to be little-endian");
     image.vmcoreinfo = read_vmcoreinfo(image, stream_, *source_, diagnostics_);
-    if (options_.screen) image.screen = read_screen(stream_, lists_, image, diagnostics_);
+    if (options_.screen) {
+      const auto absence = options_.screen_needed ? Diagnostics::Level::warning
+                                                  : Diagnostics::Level::decision;
+      image.screen = read_screen(stream_, lists_, image, absence, diagnostics_);
+    }
     describe_stream(stream_, map_.placements(), *source_, image);
     return image;
   }

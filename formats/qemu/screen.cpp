@@ -43,10 +43,11 @@ std::vector<Display> find_displays(const QevmStream& stream) {
 }  // namespace
 
 std::optional<Screen> read_screen(const QevmStream& stream, std::span<const RunList> blocks,
-                                  const GuestImage& image, Diagnostics& diagnostics) {
+                                  const GuestImage& image, Diagnostics::Level absence,
+                                  Diagnostics& diagnostics) {
   const ByteSource& source = *image.sources.front();
   const auto refuse = [&](std::string_view why) {
-    diagnostics.warn(source.name(), "no screen: " + std::string(why));
+    diagnostics.report(absence, source.name(), std::nullopt, "no screen: " + std::string(why));
     return std::nullopt;
   };
   const auto displays = find_displays(stream);

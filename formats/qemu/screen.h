@@ -16,6 +16,7 @@ namespace vmconvert::qemu {
 /// @param image   its sources are those of `blocks`; its memory holds what some displays show
 /// @throws Error(io) as the sources do
 std::optional<Screen> read_screen(const QevmStream& stream, std::span<const RunList> blocks,
-                                  const GuestImage& image, Diagnostics& diagnostics);
+                                  const GuestImage& image, Diagnostics::Level absence,
+                                  Diagnostics& diagnostics);
 
 }  // namespace vmconvert::qemu

@@ -120,6 +120,7 @@ int run_extract(const Options& options) {
   diagnostics.decision(name, "input format " + std::string(format.name));
   ReadOptions read = request.read;
   read.screen = !wanted.screenshot.empty() || !wanted.all.empty() || wanted.list;
+  read.screen_needed = !wanted.screenshot.empty();
   const GuestImage image = read_image(format, input, read, diagnostics);
   const std::vector<Attachment> items = everything(image);
 

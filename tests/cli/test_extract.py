@@ -9,6 +9,7 @@ import streams
 from harness import FAILED, LOST, SOURCE, USAGE, Case, main
 
 _XML = b"<domain><name>n\xc3\xa4</name>\n</domain>\n"
+NO_SCREEN = "warning: in.qevm: no screen: the stream has no display device that is known\nvmconvert: "
 _COOKIE = b"<cookie><cpu/></cookie>"
 _JSON = b'{"page_size": 4096, "devices": []}'
 
@@ -65,7 +66,7 @@ class Single(Extract):
     def test_all_or_nothing(self):
         """What is lacking is known before anything is written; of two outputs, none appears if one fails."""
         for args in (["--screenshot", "s.png", "--config", "a"], ["--config", "a", "--all", "d", "--screenshot", "-"]):
-            self.refuse("in.save: holds no screen", "extract", "in.save", *args)
+            self.refuse(NO_SCREEN.replace("in.qevm", "in.save") + "in.save: holds no screen", "extract", "in.save", *args)
         self.refuse(
             "missing/b: create: No such file or directory",
             *["extract", "in.save", "--config", "a", "--vmdesc", "missing/b"],
@@ -80,8 +81,9 @@ class Single(Extract):
 class Lacking(Extract):
     def test_each_is_named(self):
         for option, what in (("--config", "configuration"), ("--screenshot", "screen")):
-            self.refuse(f"in.qevm: holds no {what}", "extract", "in.qevm", option, "out")
-            self.refuse(f"in.qevm: holds no {what}", "extract", "in.qevm", option, "-")
+            why = NO_SCREEN if what == "screen" else ""
+            self.refuse(f"{why}in.qevm: holds no {what}", "extract", "in.qevm", option, "out")
+            self.refuse(f"{why}in.qevm: holds no {what}", "extract", "in.qevm", option, "-")
         self.small()
         self.refuse("in.qevm: holds no device description", "extract", "in.qevm", "--vmdesc", "out")
 

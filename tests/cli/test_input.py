@@ -108,19 +108,25 @@ class Content(Case):
         self.refuse_content(bytes(1 << 20), UNKNOWN)
 
     def test_other_formats(self):
-        for magic in (b"\x7fELF\x02\x01\x01", b"EMiL", b"KDUMP   ", b"PAGEDU64", b"#!/bin/sh\n"):
+        for magic in (b"\x7fELF\x02\x01\x01", b"PAGEDU64", b"#!/bin/sh\n"):
             self.refuse_content(magic + bytes(4096), UNKNOWN)
+        for magic in (b"EMiL", b"KDUMP   "):
+            self.refuse_content(magic + bytes(4096), ": offset *")
 
     def test_a_disk_image(self):
         header = b"QFI\xfb\0\0\0\2" + bytes(12) + b"\0\0\0\x10"
         self.refuse_content(header + bytes(4096), ": holds no saved machine state; it is a disk image")
 
     def test_the_output_of_a_conversion(self):
-        self.small()
+        stream = self.small()
         for kind in ("elf", "raw", "lime"):
             self.convert("in.qevm", "-o", "first", "--to", kind)
-            self.refuse("first" + UNKNOWN, "first", "-o", "out.raw")
-            (self.folder / "first").unlink()
+            if kind == "raw":
+                self.refuse("first" + UNKNOWN, "first", "-o", "out.raw")
+            self.convert("first", "--from", kind, "-o", "out.raw", "-q")
+            self.assertRaw("out.raw", stream)
+            for name in ("first", "out.raw"):
+                (self.folder / name).unlink()
 
     def test_guest_without_memory(self):
         self.refuse_content(streams.Stream(0, {}).bytes, ": *")

@@ -33,6 +33,7 @@ struct ReadOptions {
   std::map<std::string, GuestPhysAddr, std::less<>> block_hints;
   std::string snapshot;    ///< id or name of the one to read, of an input that holds several
   bool screen = false;     ///< render what the display showed
+  bool screen_needed = true;  ///< warn if there is nothing to render
   std::string debug_file;  ///< path of the debug information of the process in a core
   std::string executable;  ///< path of the program of the process in a core
   std::string debug_root;  ///< folder of installed debug information; empty: none is looked for
