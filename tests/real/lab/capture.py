@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .guest import Guest, Machine
-from .qmp import Qmp
+from .qmp import Qmp, QmpError
 
 STOPPED = "stopped"  # saved while paused: each page once
 LIVE = "live"        # saved while running: changed pages are sent again
@@ -25,6 +25,7 @@ _UNLIMITED = 16 << 30   # bytes per second
 _FROZEN = 64 << 10      # slow enough that a pass does not end while the guest runs
 _LIVE_PASSES = 3        # passes over memory during which the guest changes pages
 _WRITE_SECONDS = 0.7
+_ATTEMPTS = 3           # at a live save, which depends on how two processes are scheduled
 _MIGRATE_SECONDS = 240
 _BLOCK = 64 << 10       # what one read of a Linux pipe gives at most by default
 _ZEROS = bytes(_BLOCK)
@@ -32,6 +33,10 @@ _ZEROS = bytes(_BLOCK)
 
 class CaptureFailed(Exception):
     """QEMU could not save or dump the guest."""
+
+
+class _PassEnded(CaptureFailed):
+    """A live save went on when it should have waited for the guest: of no use, and the next one will do."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,21 @@ def _save_stopped(qmp: Qmp, directory: Path, save: Save):
     dump_reference(qmp, directory)
     _limit(qmp, save.bandwidth)
     save.migrate(qmp, directory / "save.qevm")
+    if save.resumes_guest:
+        _resume_meanwhile(qmp)
     wait_migrated(qmp)
-    if save.resumes_guest and qmp.execute("query-status")["status"] != "running":
-        raise CaptureFailed("the guest did not run while it was saved")
+
+
+def _resume_meanwhile(qmp: Qmp):
+    """Lets the guest go on once pages are being sent: from then on QEMU sends them before they change.
+
+    QEMU 7.2 does so itself, 10 only if it ran before.
+    """
+    while not qmp.execute("query-migrate").get("ram", {}).get("normal"):
+        time.sleep(0.005)
+    qmp.execute("cont")
+    if qmp.execute("query-migrate").get("status") == "completed":
+        raise CaptureFailed("the save was complete before the guest ran")
 
 
 def _limit(qmp: Qmp, bandwidth: int):
@@ -140,11 +157,14 @@ def _let_guest_write(qmp: Qmp, number: int, bandwidth: int):
     if _passes(qmp) != number:
         return  # sent before it could be caught; fewer repeats, but a sound capture
     _limit(qmp, _FROZEN)
-    qmp.execute("cont")
+    try:
+        qmp.execute("cont")
+    except QmpError:
+        return  # all was sent meanwhile, and QEMU is about to finish
     time.sleep(_WRITE_SECONDS)
     qmp.execute("stop")
     if _passes(qmp) not in (0, number):
-        raise CaptureFailed(f"pass {number} ended while the guest was running")
+        raise _PassEnded(f"pass {number} ended while the guest was running")
     _limit(qmp, bandwidth)
 
 
@@ -166,15 +186,25 @@ def _save_live(qmp: Qmp, directory: Path, memory_mib: int, save: Save):
     dump_reference(qmp, directory)
 
 
-def capture(machine: Machine, kind: str, directory: Path, save: Save = PLAIN) -> Path:
-    """Boots the machine and leaves a complete capture in `directory`."""
-    directory.mkdir(parents=True, exist_ok=True)
+def _capture_once(machine: Machine, kind: str, directory: Path, save: Save):
     with Guest(machine, directory, dirty=kind == LIVE or save.resumes_guest) as guest:
         save.configure(guest.qmp)
         if kind == LIVE:
             _save_live(guest.qmp, directory, machine.memory, save)
         else:
             _save_stopped(guest.qmp, directory, save)
+
+
+def capture(machine: Machine, kind: str, directory: Path, save: Save = PLAIN) -> Path:
+    """Boots the machine and leaves a complete capture in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for attempt in range(_ATTEMPTS):
+        try:
+            _capture_once(machine, kind, directory, save)
+            break
+        except _PassEnded:
+            if attempt == _ATTEMPTS - 1:
+                raise
     for leftover in (*directory.glob("blob*"), directory / "initramfs.cpio", directory / "qmp"):
         leftover.unlink(missing_ok=True)
     return directory
