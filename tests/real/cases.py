@@ -13,17 +13,15 @@ import architectures
 import consumers
 import conversions
 import dumps
+import information
 import process_cores
 import screens
 import snapshot_checks
-import information
 from context import Context
 from lab import arches, libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, PLAIN, STOPPED, Save, capture
 from lab.connections import capture_connections
 from lab.dumps import Foreign, capture_dumps, capture_foreign
-from lab.screens import Display
-from lab.screens import capture as capture_screens
 from lab.guest import FIRMWARE, RESET, Machine
 from lab.screens import TEXT, VBE, VGA, Display
 from lab.screens import capture as capture_screens

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .arches import Arch
+from .arches import X86, Arch
 
 ROOT = Path(os.environ.get("VMCONVERT_LAB", "/var/cache/vmconvert-lab"))
 
@@ -39,7 +39,7 @@ def kernel_release() -> str:
     return lab_file("kernel/release").read_text().strip()
 
 
-def qemu_command(generation: int, arch: Arch) -> list[str]:
+def qemu_command(generation: int, arch: Arch = X86) -> list[str]:
     """Command that starts QEMU: 7 is Debian 12's own, 10 is trixie's, run with trixie's ld.so."""
     name = f"qemu-system-{arch.program}"
     if generation == 7:
@@ -53,7 +53,7 @@ def qemu_command(generation: int, arch: Arch) -> list[str]:
             "-L", str(data / "qemu"), "-L", str(data / "seabios"), "-L", str(data / "ipxe")]
 
 
-def qemu_environment(generation: int, arch: Arch) -> dict[str, str]:
+def qemu_environment(generation: int, arch: Arch = X86) -> dict[str, str]:
     """Environment for that QEMU; its loadable modules must be of its own build."""
     environment = dict(os.environ)
     if generation == 10:
