@@ -145,7 +145,8 @@ void add_input_options(CLI::App& app, Options& options) {
       ->option_text("NAME=ADDRESS")
       ->allow_extra_args(false)
       ->group("Input");
-  app.add_option("--snapshot", request.read.snapshot, "Which of several saved states [the only one]")
+  app.add_option("--snapshot", request.read.snapshot,
+                 "Which of several saved states [the only one]")
       ->option_text("ID|NAME")
       ->check([](const std::string& text) {
         return text.empty() ? std::string("needs an ID or a NAME") : std::string();

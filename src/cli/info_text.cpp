@@ -95,7 +95,8 @@ void show_guest(const GuestImage& image, Page& page) {
                          counted(image.runs.runs().size(), "run") + " and " +
                          counted(extents.size(), "extent") + ", pages of " +
                          human_size(image.runs.page_size()));
-  page.row("vCPUs", std::to_string(image.vcpus.size()));
+  // A dump may hold notes of vCPUs and no registers as we know them: facts tell of those.
+  if (!image.vcpus.empty()) page.row("vCPUs", std::to_string(image.vcpus.size()));
   show_kernel(image, page);
 }
 

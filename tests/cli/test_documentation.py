@@ -55,6 +55,14 @@ class Options(Case):
         checked = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", _MANUAL], capture_output=True, text=True)
         self.assertEqual(checked.stdout, "")
 
+    def test_facts_are_explained(self):
+        """Each key that a reader gives a fact is in docs/info.md."""
+        pattern = r'(?:add|push_back|emplace_back)\(\{?\s*"([a-z0-9_]+\.[-a-z_0-9.]+)"'
+        keys = {key for source in (SOURCE / "formats").rglob("*.cpp") for key in re.findall(pattern, source.read_text())}
+        self.assertGreater(len(keys), 20)
+        explained = set(re.findall(r"`([^`\n]+)`", (SOURCE / "docs/info.md").read_text()))
+        self.assertEqual(keys - explained, set())
+
     def test_links_lead_somewhere(self):
         for document in [SOURCE / "README.md", *sorted((SOURCE / "docs").rglob("*.md"))]:
             for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):

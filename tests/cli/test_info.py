@@ -153,7 +153,6 @@ class Text(Info):
             "File          in.qevm",
             "Machine       pc-i440fx-7.2",
             "Architecture  x86_64, little-endian",
-            "vCPUs         0",
             "  qevm.version  3",
             "  pc.ram       2 MiB  0x0-0xa0000",
             "                      0xc0000-0x200000",
