@@ -20,7 +20,7 @@ std::string refusal(const ScreenGuest& guest) {
 TEST_CASE("screen: a stream without a known display has none") {
   CHECK(refusal(ScreenGuest()) ==
         "input: no screen: the stream has no display device that is known");
-  CHECK(refusal(ScreenGuest().device("sm501", DescribedState().number("a", 0, 4))) ==
+  CHECK(refusal(ScreenGuest().device("sm501", ScreenState().number("a", 0, 4))) ==
         "input: no screen: the stream has no display device that is known");
 }
 
@@ -32,14 +32,14 @@ TEST_CASE("screen: without the description nothing is known of the state") {
 
 TEST_CASE("screen: a state without the registers is refused") {
   ScreenGuest guest;
-  guest.device("0000:00:02.0/vga", DescribedState().number("a", 0, 4));
+  guest.device("0000:00:02.0/vga", ScreenState().number("a", 0, 4));
   CHECK(refusal(guest) ==
         "input: no screen: 0000:00:02.0/vga: the state of the display is of a layout that is not "
         "known");
 }
 
 TEST_CASE("screen: the display's memory is found by its name") {
-  const DescribedState vga = DescribedState().structure("vga", text_state().described());
+  const ScreenState vga = ScreenState().structure("vga", text_state().described());
   const auto with = [&](const std::string& block, std::uint64_t size = 256 * 1024) {
     ScreenGuest guest(block, size);
     return guest.device("0000:00:02.0/vga", vga);
@@ -58,9 +58,9 @@ TEST_CASE("screen: the display's memory is found by its name") {
 
 TEST_CASE("screen: the first VGA is the primary display, others are named") {
   ScreenGuest guest;
-  guest.device("ramfb-dev", DescribedState().number("a", 0, 4));
-  guest.device("0000:00:02.0/vga", DescribedState().structure("vga", text_state().described()));
-  guest.device("0000:00:03.0/vga", DescribedState().number("a", 0, 4));
+  guest.device("ramfb-dev", ScreenState().number("a", 0, 4));
+  guest.device("0000:00:02.0/vga", ScreenState().structure("vga", text_state().described()));
+  guest.device("0000:00:03.0/vga", ScreenState().number("a", 0, 4));
   const ReadResult result = guest.read();
   CHECK(result.image->screen->origin == "text mode 2x2 of 0000:00:02.0/vga");
   CHECK(result.has_decision("there is another display, ramfb-dev, which is not looked at"));
@@ -75,9 +75,9 @@ TEST_CASE("screen: an ISA VGA's state is the registers alone") {
   CHECK(guest.read().image->screen->origin == "text mode 2x2 of vga");
 }
 
-DescribedState vmware(std::uint64_t enable, std::uint64_t config) {
-  return DescribedState().structure(
-      "chip", DescribedState().number("enable", enable, 4).number("config", config, 4));
+ScreenState vmware(std::uint64_t enable, std::uint64_t config) {
+  return ScreenState().structure(
+      "chip", ScreenState().number("enable", enable, 4).number("config", config, 4));
 }
 
 TEST_CASE("screen: VMware's display is its VGA until the guest switches it over") {
@@ -96,7 +96,7 @@ TEST_CASE("screen: VMware's display is its VGA until the guest switches it over"
         "input: no screen: 0000:00:02.0/vmware_vga: the VGA part of the display is missing");
 }
 
-ReadResult read_cirrus(const DescribedState& state, std::string_view memory) {
+ReadResult read_cirrus(const ScreenState& state, std::string_view memory) {
   ScreenGuest guest;
   return guest.device("0000:00:02.0/cirrus_vga", state).video(0, from_hex(memory)).read();
 }
@@ -262,7 +262,7 @@ TEST_CASE("screen: a virtio VGA is a VGA until the guest uses its GPU") {
   const auto guest = [](std::uint32_t shown) {
     ScreenGuest result = gpu_guest(virtio_payload({.shown = shown}));
     return result.device("0000:00:02.0/virtio-vga",
-                         DescribedState().structure("vga", VgaState().described()));
+                         ScreenState().structure("vga", VgaState().described()));
   };
   CHECK(guest(0).read().image->screen->origin == "text mode 2x2 of 0000:00:02.0/virtio-vga");
   CHECK(guest(7).read().image->screen->origin == "virtio resource 7 of 0000:00:02.0/virtio-vga");

@@ -5,19 +5,19 @@
 namespace vmconvert::test {
 namespace {
 
-DescribedState qxl(const QxlState& qxl) {
+ScreenState qxl(const QxlState& qxl) {
   Bytes config(256);
   const Bytes bars = from_hex("08 00 00 f4  00 00 00 f8  00 00 00 fc  00 00 00 00 0c 00 00 e0 01");
   std::copy(bars.begin(), bars.end(), config.begin() + 0x10);
-  DescribedState surface;
+  ScreenState surface;
   surface.number("width", qxl.width, 4).number("height", qxl.height, 4);
   surface.number("stride", qxl.stride, 4).number("format", qxl.format, 4);
   surface.number("mem", qxl.mem, 8);
   const auto slot = [](std::uint64_t start, std::uint64_t active) {
-    return DescribedState().number("slot.mem_start", start, 8).number("active", active, 4);
+    return ScreenState().number("slot.mem_start", start, 8).number("active", active, 4);
   };
-  DescribedState state;
-  state.structure("pci", DescribedState().bytes("config[0]", config));
+  ScreenState state;
+  state.structure("pci", ScreenState().bytes("config[0]", config));
   state.structure("vga", VgaState().described()).number("mode", qxl.mode, 4);
   state.structures("guest_slots", {slot(0, 0), slot(qxl.slot_start, qxl.active)});
   return state.structure("guest_primary.surface", surface);
@@ -27,7 +27,7 @@ DescribedState qxl(const QxlState& qxl) {
 
 Bytes four_pixels() { return from_hex("01 02 03 00 04 05 06 00 07 08 09 00 0a 0b 0c 00"); }
 
-DescribedState cirrus_state(unsigned sr7, unsigned hidden_dac, unsigned sr12) {
+ScreenState cirrus_state(unsigned sr7, unsigned hidden_dac, unsigned sr12) {
   VgaState vga;
   vga.gr[6] = 1;
   vga.gr[5] = 0x40;
@@ -47,12 +47,12 @@ DescribedState cirrus_state(unsigned sr7, unsigned hidden_dac, unsigned sr12) {
     for (const std::uint8_t value : values) result.push_back(std::byte{value});
     return result;
   };
-  DescribedState state;
+  ScreenState state;
   state.bytes("vga.sr", sr).bytes("vga.gr", gr).number("vga.ar_index", 0x20, 1);
   state.bytes("vga.ar", bytes(vga.ar)).bytes("vga.cr", bytes(vga.cr));
   state.bytes("vga.palette", bytes(vga.palette));
   state.number("cirrus_hidden_dac_data", hidden_dac, 1);
-  return DescribedState().structure("cirrus_vga", state);
+  return ScreenState().structure("cirrus_vga", state);
 }
 
 ScreenGuest qxl_guest(const QxlState& state) {
@@ -65,7 +65,7 @@ ScreenGuest bochs_guest(const std::vector<std::uint64_t>& vbe, unsigned big_endi
   ScreenGuest guest("0000:00:02.0/bochs-display-vram");
   return guest.device(
       "0000:00:02.0/bochs-display",
-      DescribedState().array("vbe_regs", vbe, 2).number("big_endian_fb", big_endian, 1));
+      ScreenState().array("vbe_regs", vbe, 2).number("big_endian_fb", big_endian, 1));
 }
 
 ScreenGuest ramfb_guest(std::uint64_t at, std::string_view code, std::uint32_t width,
@@ -76,8 +76,8 @@ ScreenGuest ramfb_guest(std::uint64_t at, std::string_view code, std::uint32_t w
     config.u8(static_cast<unsigned char>(c));
   config.be32(0).be32(width).be32(height).be32(stride);
   ScreenGuest guest;
-  return guest.device("ramfb-dev", DescribedState().structure(
-                                       "state", DescribedState().bytes("cfg", config.bytes())));
+  return guest.device("ramfb-dev", ScreenState().structure(
+                                       "state", ScreenState().bytes("cfg", config.bytes())));
 }
 
 Bytes virtio_payload(const VirtioState& state) {
@@ -93,7 +93,7 @@ ScreenGuest gpu_guest(const Bytes& payload) {
   ScreenGuest guest;
   return guest.device(
       "0000:00:02.0/virtio-gpu",
-      DescribedState().bytes("virtio", Bytes(100), "virtio").bytes("virtio-gpu", payload));
+      ScreenState().bytes("virtio", Bytes(100), "virtio").bytes("virtio-gpu", payload));
 }
 
 }  // namespace vmconvert::test

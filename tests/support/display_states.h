@@ -9,7 +9,7 @@ Bytes four_pixels();
 
 /// A Cirrus VGA with a row of eight pixels of 256 colours or more; its names for a VGA's registers,
 /// and those it has more.
-DescribedState cirrus_state(unsigned sr7, unsigned hidden_dac, unsigned sr12 = 0);
+ScreenState cirrus_state(unsigned sr7, unsigned hidden_dac, unsigned sr12 = 0);
 
 /// A qxl: the mode, its primary surface and slot 1.
 struct QxlState {

@@ -38,26 +38,26 @@ Bytes to_bytes(const Array& values) {
 
 }  // namespace
 
-void DescribedState::describe(std::string_view name, std::string_view type, std::size_t size,
+void ScreenState::describe(std::string_view name, std::string_view type, std::size_t size,
                               const std::string& rest) {
   if (!fields_.empty()) fields_ += ", ";
   fields_ += R"({"name": ")" + std::string(name) + R"(", "type": ")" + std::string(type) +
              R"(", "size": )" + std::to_string(size) + rest + "}";
 }
 
-DescribedState& DescribedState::bytes(std::string_view name, const Bytes& value,
+ScreenState& ScreenState::bytes(std::string_view name, const Bytes& value,
                                       std::string_view type) {
   payload_.append(value);
   describe(name, type, value.size());
   return *this;
 }
 
-DescribedState& DescribedState::number(std::string_view name, std::uint64_t value,
+ScreenState& ScreenState::number(std::string_view name, std::uint64_t value,
                                        std::size_t size) {
   return bytes(name, big_endian(value, size), "uint" + std::to_string(size * 8));
 }
 
-DescribedState& DescribedState::array(std::string_view name,
+ScreenState& ScreenState::array(std::string_view name,
                                       const std::vector<std::uint64_t>& values, std::size_t size) {
   for (const std::uint64_t value : values) payload_.append(big_endian(value, size));
   describe(name, "uint" + std::to_string(size * 8), size,
@@ -65,29 +65,29 @@ DescribedState& DescribedState::array(std::string_view name,
   return *this;
 }
 
-DescribedState& DescribedState::structure(std::string_view name, const DescribedState& inner) {
+ScreenState& ScreenState::structure(std::string_view name, const ScreenState& inner) {
   payload_.append(inner.payload());
   describe(name, "struct", inner.payload().size(), R"(, "struct": {)" + inner.members() + "}");
   return *this;
 }
 
-DescribedState& DescribedState::structures(std::string_view name,
-                                           const std::vector<DescribedState>& elements) {
-  for (const DescribedState& element : elements) payload_.append(element.payload());
+ScreenState& ScreenState::structures(std::string_view name,
+                                           const std::vector<ScreenState>& elements) {
+  for (const ScreenState& element : elements) payload_.append(element.payload());
   describe(name, "struct", elements.front().payload().size(),
            R"(, "array_len": )" + std::to_string(elements.size()) + R"(, "struct": {)" +
                elements.front().members() + "}");
   return *this;
 }
 
-DescribedState& DescribedState::subsection(std::string_view name, const DescribedState& inner) {
+ScreenState& ScreenState::subsection(std::string_view name, const ScreenState& inner) {
   payload_.u8(5).counted_text(name).be32(1).append(inner.payload());
   if (!subsections_.empty()) subsections_ += ", ";
   subsections_ += R"({"vmsd_name": ")" + std::string(name) + R"(", )" + inner.members() + "}";
   return *this;
 }
 
-std::string DescribedState::members() const {
+std::string ScreenState::members() const {
   std::string text = R"("fields": [)" + fields_ + "]";
   if (!subsections_.empty()) text += R"(, "subsections": [)" + subsections_ + "]";
   return text;
@@ -120,15 +120,15 @@ void VgaState::set_vbe(unsigned width, unsigned height, unsigned bits, std::uint
   cr[0x09] = 0;
 }
 
-DescribedState VgaState::described() const {
-  DescribedState state;
+ScreenState VgaState::described() const {
+  ScreenState state;
   state.number("latch", 0x11223344, 4).number("sr_index", 1, 1).bytes("sr", to_bytes(sr));
   state.number("gr_index", 2, 1).bytes("gr", to_bytes(gr)).number("ar_index", ar_index, 1);
   state.bytes("ar", to_bytes(ar)).number("ar_flip_flop", 0, 4).number("cr_index", 3, 1);
   state.bytes("cr", to_bytes(cr)).bytes("palette", to_bytes(palette));
   state.array("vbe_regs", {vbe.begin(), vbe.end()}, 2).number("vbe_start_addr", vbe_start, 4);
   state.number("vbe_line_offset", vbe_line, 4);
-  if (big_endian) state.subsection("vga.endian", DescribedState().number("big_endian_fb", 1, 1));
+  if (big_endian) state.subsection("vga.endian", ScreenState().number("big_endian_fb", 1, 1));
   return state;
 }
 
@@ -150,7 +150,7 @@ ScreenGuest& ScreenGuest::block(const std::string& name, std::uint64_t size) {
   return *this;
 }
 
-ScreenGuest& ScreenGuest::device(const std::string& name, const DescribedState& state) {
+ScreenGuest& ScreenGuest::device(const std::string& name, const ScreenState& state) {
   devices_.push_back({name, state});
   return *this;
 }
@@ -187,7 +187,7 @@ Bytes ScreenGuest::stream() const {
 
 ScreenGuest vga_guest(const VgaState& state) {
   ScreenGuest guest;
-  guest.device("0000:00:02.0/vga", DescribedState().structure("vga", state.described()));
+  guest.device("0000:00:02.0/vga", ScreenState().structure("vga", state.described()));
   return guest;
 }
 

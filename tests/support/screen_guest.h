@@ -11,19 +11,19 @@
 namespace vmconvert::test {
 
 /// A device's state together with its description, field by field.
-class DescribedState {
+class ScreenState {
  public:
-  DescribedState& bytes(std::string_view name, const Bytes& value,
+  ScreenState& bytes(std::string_view name, const Bytes& value,
                         std::string_view type = "buffer");
   /// An integer of 1, 2, 4 or 8 bytes.
-  DescribedState& number(std::string_view name, std::uint64_t value, std::size_t size);
+  ScreenState& number(std::string_view name, std::uint64_t value, std::size_t size);
   /// Elements of `size` bytes, described as one field.
-  DescribedState& array(std::string_view name, const std::vector<std::uint64_t>& values,
+  ScreenState& array(std::string_view name, const std::vector<std::uint64_t>& values,
                         std::size_t size);
-  DescribedState& structure(std::string_view name, const DescribedState& inner);
+  ScreenState& structure(std::string_view name, const ScreenState& inner);
   /// Elements of the same description.
-  DescribedState& structures(std::string_view name, const std::vector<DescribedState>& elements);
-  DescribedState& subsection(std::string_view name, const DescribedState& inner);
+  ScreenState& structures(std::string_view name, const std::vector<ScreenState>& elements);
+  ScreenState& subsection(std::string_view name, const ScreenState& inner);
 
   const Bytes& payload() const { return payload_.bytes(); }
   /// Members of the object in the description: `"fields": [...], "subsections": [...]`.
@@ -54,7 +54,7 @@ struct VgaState {
   void set_vbe(unsigned width, unsigned height, unsigned bits, std::uint32_t start,
                std::uint32_t line);
   /// The state that QEMU calls "vga".
-  DescribedState described() const;
+  ScreenState described() const;
 };
 
 /// A PC with a display.
@@ -69,7 +69,7 @@ class ScreenGuest {
   /// Content of guest memory below 64 KiB.
   ScreenGuest& guest(std::uint64_t at, const Bytes& bytes);
   ScreenGuest& block(const std::string& name, std::uint64_t size);
-  ScreenGuest& device(const std::string& name, const DescribedState& state);
+  ScreenGuest& device(const std::string& name, const ScreenState& state);
   /// The description's object gets this before its devices: `"configuration": {}, `.
   ScreenGuest& description_head(const std::string& text);
   ScreenGuest& no_description();
@@ -80,7 +80,7 @@ class ScreenGuest {
  private:
   struct Device {
     std::string name;
-    DescribedState state;
+    ScreenState state;
   };
   std::string vram_;
   Bytes video_, guest_;
