@@ -137,8 +137,6 @@ void add_kernel_facts(const Corpus& corpus) {
 }
 
 /// A small guest of each board, with one vCPU and its description.
-}
-
 void add_boards(const Corpus& corpus) {
   const auto add = [&](const std::string& name, std::string_view machine, std::string_view block,
                        const DescribedState& cpu, std::uint32_t version) {
@@ -162,8 +160,10 @@ void add_boards(const Corpus& corpus) {
                                         .ram_end()
                                         .device("cpu", arm.bytes(), {.version = 22})
                                         .eos());
+}
+
 /// A page that compresses well.
-Bytes soft_page(unsigned value) {
+Bytes compressible_page(unsigned value) {
   Bytes page(4096, static_cast<std::byte>(value));
   page[99] = std::byte{1};
   return page;
@@ -185,11 +185,11 @@ void add_encodings(const Corpus& corpus) {
   };
   ByteWriter compressed;
   for (unsigned i = 0; i < 3; ++i) {
-    compressed.append(compressed_record(i * 4096 | 0x100, "pc.ram", zlib_of(soft_page(i))));
+    compressed.append(compressed_record(i * 4096 | 0x100, "pc.ram", zlib_of(compressible_page(i))));
   }
   corpus.add("compressed", stream(compressed.bytes()));
   ByteWriter deltas;
-  deltas.append(compressed_record(0x100, "pc.ram", zlib_of(soft_page(7))));
+  deltas.append(compressed_record(0x100, "pc.ram", zlib_of(compressible_page(7))));
   deltas.append(RamPayload().next_zero(4096, 3).next_page(8192, 1).bytes());
   const Bytes change =
       Delta().same(5).changed(from_hex("0102")).same(300).changed(Bytes(9)).bytes();
@@ -210,7 +210,6 @@ void add_libvirt(const Corpus& corpus) {
   MappedRamFile sparse = mapped_file();
   sparse.prefix = LibvirtSave{.format = 6}.bytes();
   corpus.add("sparse", sparse.bytes());
-
   const Bytes stream = small_pc(1).eos().bytes();
   corpus.add("plain", LibvirtSave{.cookie = "<cookie/>", .stream = stream}.bytes());
   corpus.add("big-endian", LibvirtSave{.version = 1, .big_endian = true, .stream = stream}.bytes());
@@ -236,7 +235,7 @@ void add_libvirt(const Corpus& corpus) {
 
 void add_qcow2(const Corpus& corpus) {
   QevmBuilder stream = pc().ram_start({{"pc.ram", 8192, {}}});
-  const Bytes page = ByteWriter().counted_text("pc.ram").append(soft_page(0)).bytes();
+  const Bytes page = ByteWriter().counted_text("pc.ram").append(compressible_page(0)).bytes();
   stream.ram_part(RamPayload().raw(0x08, page).raw(4096 + 0x28, Bytes(4096)).eos()).ram_end().eos();
   const Bytes zeros = pc().ram_start({{"pc.ram", 8192, {}}}).ram_end().eos().bytes();
   Qcow2Image image{.disk_size = 512};
