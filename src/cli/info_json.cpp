@@ -4,6 +4,7 @@
 #include "info_report.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/attachments.h"
+#include "vmconvert/model/dump_notes.h"
 
 namespace vmconvert::cli {
 namespace {
@@ -74,7 +75,7 @@ json devices(const Metadata& metadata) {
 json kernel(const GuestImage& image) {
   if (!image.vmcoreinfo) return {};
   const auto value = [&](std::string_view key) {
-    return text_or_null(vmcoreinfo_value(*image.vmcoreinfo, key));
+    return text_or_null(vmcoreinfo_value(image.vmcoreinfo->text, key).value_or(""));
   };
   return {{"release", value("OSRELEASE")},
           {"build_id", value("BUILD-ID")},

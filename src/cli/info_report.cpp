@@ -7,6 +7,7 @@
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/choose_format.h"
+#include "vmconvert/model/dump_notes.h"
 
 namespace vmconvert::cli {
 
@@ -41,17 +42,6 @@ InfoReport make_report(const Input& input, const Format& format, const ReadOptio
   return report;
 }
 
-std::string vmcoreinfo_value(const Vmcoreinfo& vmcoreinfo, std::string_view key) {
-  std::string_view rest = vmcoreinfo.text;
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    if (line.starts_with(key) && line.substr(key.size()).starts_with("="))
-      return std::string(line.substr(key.size() + 1));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-  }
-  return "";
-}
-
 std::string utc_date(std::uint64_t seconds_since_1970) {
   constexpr std::uint64_t kYear10000 = 253402300800;
   if (seconds_since_1970 == 0 || seconds_since_1970 >= kYear10000) return "";
@@ -63,7 +53,7 @@ std::string utc_date(std::uint64_t seconds_since_1970) {
 }
 
 std::string crash_date(const Vmcoreinfo& vmcoreinfo) {
-  return utc_date(parse_size(vmcoreinfo_value(vmcoreinfo, "CRASHTIME")).value_or(0));
+  return utc_date(parse_size(vmcoreinfo_value(vmcoreinfo.text, "CRASHTIME").value_or("")).value_or(0));
 }
 
 std::string_view kind_name(Attachment::Kind kind) {

@@ -48,9 +48,6 @@ struct InfoReport {
 InfoReport make_report(const Input& input, const Format& format, const ReadOptions& options,
                        ReportedDiagnostics& diagnostics);
 
-/// The value of the first line "KEY=VALUE"; empty if there is none.
-std::string vmcoreinfo_value(const Vmcoreinfo& vmcoreinfo, std::string_view key);
-
 /// "2026-11-25T04:30:00Z"; empty for zero and for years beyond 9999.
 std::string utc_date(std::uint64_t seconds_since_1970);
 

@@ -3,6 +3,7 @@
 #include "info_report.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/attachments.h"
+#include "vmconvert/model/dump_notes.h"
 
 namespace vmconvert::cli {
 namespace {
@@ -75,8 +76,8 @@ std::size_t column(const List& list, const Get& get, std::size_t most) {
 void show_kernel(const GuestImage& image, Page& page) {
   if (!image.vmcoreinfo) return;
   const auto show = [&](std::string_view label, std::string_view key) {
-    if (const std::string value = vmcoreinfo_value(*image.vmcoreinfo, key); !value.empty())
-      page.row(label, printable(value));
+    const auto value = vmcoreinfo_value(image.vmcoreinfo->text, key);
+    if (value && !value->empty()) page.row(label, printable(*value));
   };
   show("Kernel", "OSRELEASE");
   show("Build ID", "BUILD-ID");
