@@ -224,7 +224,7 @@ void overlay_legacy_area(MemoryMap& map, Board board, const std::optional<PciCon
   const bool q35 = board == Board::q35;
   const bool open =
       host_bridge && (config_byte(*host_bridge, q35 ? kMchSmram : kI440fxSmram) & kSmramOpen) != 0;
-  if (!open) map.hide(vga_window);
+  if (!open && blocks.vga) map.hide(vga_window);  // without one, RAM shows through
   if (!host_bridge) return;
   for (const PamSegment& segment : kPamSegments) {
     const std::uint64_t reg =

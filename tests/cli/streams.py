@@ -104,9 +104,8 @@ def sparse(ram: int) -> Stream:
 
 
 def dense(ram: int) -> Stream:
-    """Content in every page outside the VGA window, which no image shows."""
-    addresses = (a for a in range(0, ram, PAGE) if not 0xA0000 <= a < 0xC0000)
-    return Stream(ram, {address: page(address) for address in addresses})
+    """Content in every page."""
+    return Stream(ram, {address: page(address) for address in range(0, ram, PAGE)})
 
 
 def libvirt_save(stream: bytes, xml: bytes, cookie: bytes = b"", was_running: int = 1, padding: int = 64) -> bytes:

@@ -126,8 +126,8 @@ class Salvage(Case):
 
     LOST = (
         rb"\Avmconvert: lost: in\.qevm: offset 0x[0-9a-f]+: page content is cut off: [^\n]+\n"
-        rb"vmconvert: lost: in\.qevm: no content for 1\.9 MiB of guest memory, left out: "
-        rb"0x2000-0xa0000 0xc0000-0x200000\n\Z"
+        rb"vmconvert: lost: in\.qevm: no content for 2\.0 MiB of guest memory, left out: "
+        rb"0x2000-0x200000\n\Z"
     )
 
     def test_is_refused_without_the_option(self):

@@ -38,8 +38,8 @@ std::vector<BlockEntry> roms() {
 ReadResult i440fx(const BridgeState& state, const std::vector<BlockEntry>& others = roms()) {
   return read_guest_of({"pc-i440fx-7.2", others, "0000:00:00.0/I440FX", i440fx_state(state)});
 }
-ReadResult q35(const BridgeState& state) {
-  return read_guest_of({"pc-q35-7.2", roms(), "0000:00:00.0/mch", mch_state(state)});
+ReadResult q35(const BridgeState& state, const std::vector<BlockEntry>& others = roms()) {
+  return read_guest_of({"pc-q35-7.2", others, "0000:00:00.0/mch", mch_state(state)});
 }
 
 bool is_ram(const GuestImage& image, std::uint64_t begin, std::uint64_t end) {
@@ -113,7 +113,8 @@ TEST_CASE("legacy area: each register shows its own 16 KiB and the first the BIO
 
 TEST_CASE("legacy area: a small BIOS leaves a hole below it") {
   const ReadResult result =
-      i440fx({.pam = std::vector<std::uint8_t>(7)}, {{"pc.bios", 64 * kKiB, {}}});
+      i440fx({.pam = std::vector<std::uint8_t>(7)},
+             {{"vga.vram", 64 * kKiB, {}}, {"pc.bios", 64 * kKiB, {}}});
   REQUIRE(result.error == "");
   CHECK(result.image->runs.extents() ==
         std::vector{guest_range(0, 0xa0000), guest_range(0xf0000, 4 * kMiB)});
@@ -125,6 +126,13 @@ TEST_CASE("legacy area: isa-bios is preferred to pc.bios") {
       i440fx({.pam = std::vector<std::uint8_t>(7)}, {{"isa-bios", 128 * kKiB, {}}});
   REQUIRE(result.error == "");
   CHECK(are_pages(*result.image, 0xe0000, kBios, 32));
+}
+
+TEST_CASE("legacy area: without a VGA nothing hides the RAM at its window") {
+  for (const ReadResult& result : {i440fx({}, {}), q35({}, {})}) {
+    REQUIRE(result.error == "");
+    CHECK(is_ram(*result.image, 0xa0000, 0xc0000));
+  }
 }
 
 TEST_CASE("legacy area: open SMRAM shows the RAM behind the VGA window") {

@@ -66,11 +66,15 @@ TEST_CASE(
 TEST_CASE(
     "metadata: a block that the guest sees at two places has both, one of several nodes its own") {
   QevmBuilder stream = pc();
-  stream.ram_start({{"ram-node0", 2 * kGiB, {}}, {"ram-node1", 2 * kGiB, {}}}).ram_end().eos();
+  stream
+      .ram_start(
+          {{"ram-node0", 2 * kGiB, {}}, {"ram-node1", 2 * kGiB, {}}, {"vga.vram", 4 * kKiB, {}}})
+      .ram_end()
+      .eos();
   const ReadResult result = read_bytes(stream.bytes(), {.below_4g = 3 * kGiB});
   REQUIRE(result.error == "");
   const auto& blocks = result.image->metadata.blocks;
-  REQUIRE(blocks.size() == 2);
+  REQUIRE(blocks.size() == 3);
   CHECK(blocks[0].guest == Ranges{guest_range(0, 0xa0000), guest_range(0xc0000, 2 * kGiB)});
   CHECK(blocks[1].guest ==
         Ranges{guest_range(2 * kGiB, 3 * kGiB), guest_range(4 * kGiB, 5 * kGiB)});

@@ -133,7 +133,8 @@ TEST_CASE("qevm pages: target pages of 64 KiB are parsed as such") {
 }
 
 TEST_CASE("qevm pages: target pages of 64 KiB are cut where a 16 KiB PAM part begins") {
-  QevmBuilder stream = pc().target_page_bits(16).ram_start({{"pc.ram", 2 * kMiB, {}}});
+  QevmBuilder stream =
+      pc().target_page_bits(16).ram_start({{"pc.ram", 2 * kMiB, {}}, {"vga.vram", 64 * kKiB, {}}});
   stream.ram_end(RamPayload(0x10000).pages("pc.ram", 0, 1, 32).eos());
   // 0xc0000 to 0xc3fff is not RAM, the rest is.
   stream.device("0000:00:00.0/I440FX",

@@ -20,7 +20,8 @@ enum class Where { early, old };
 
 ReadResult read_with(const Bytes& payload, Where where, const ReadOptions& options = {},
                      bool described = true) {
-  QevmBuilder stream = pc().ram_start({{kBlock, kRegion, {}}, {"pc.ram", 2 * kMiB, {}}});
+  QevmBuilder stream =
+      pc().ram_start({{kBlock, kRegion, {}}, {"pc.ram", 2 * kMiB, {}}, {"vga.vram", 4 * kKiB, {}}});
   if (where == Where::early) {
     stream.device("0000:00:01.0/virtio-mem-device-early", payload);
   }
@@ -107,8 +108,10 @@ TEST_CASE("virtio-mem: with nothing plugged there is nothing") {
 }
 
 TEST_CASE("virtio-mem: its region is in the way of DIMMs even where it is unplugged") {
-  QevmBuilder stream =
-      pc().ram_start({{kBlock, kRegion, {}}, {"dimm", 64 * kMiB, {}}, {"pc.ram", 2 * kMiB, {}}});
+  QevmBuilder stream = pc().ram_start({{kBlock, kRegion, {}},
+                                       {"dimm", 64 * kMiB, {}},
+                                       {"pc.ram", 2 * kMiB, {}},
+                                       {"vga.vram", 4 * kKiB, {}}});
   VirtioMemState at_base = state();
   at_base.address = 4 * kGiB;
   at_base.plugged = {127};
@@ -122,7 +125,8 @@ TEST_CASE("virtio-mem: its region is in the way of DIMMs even where it is unplug
 TEST_CASE("virtio-mem: a fragmented device takes no time to speak of") {
   VirtioMemState fragmented{.address = 1024 * kGiB, .region_size = 200 * kGiB};
   for (unsigned i = 0; i < 200 * 512; i += 2) fragmented.plugged.push_back(i);
-  QevmBuilder stream = pc().ram_start({{kBlock, 200 * kGiB, {}}, {"pc.ram", 2 * kMiB, {}}});
+  QevmBuilder stream = pc().ram_start(
+      {{kBlock, 200 * kGiB, {}}, {"pc.ram", 2 * kMiB, {}}, {"vga.vram", 4 * kKiB, {}}});
   stream.device("0000:00:01.0/virtio-mem-device-early", virtio_mem_early_state(fragmented));
   const auto begin = std::chrono::steady_clock::now();
   const ReadResult result = read_bytes(stream.ram_end().eos().bytes());

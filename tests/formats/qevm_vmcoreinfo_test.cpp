@@ -16,7 +16,7 @@ ReadResult read_with(const Bytes& note, const VmcoreinfoState& state, bool descr
     return Bytes(memory.begin() + static_cast<std::ptrdiff_t>(i * 4096),
                  memory.begin() + static_cast<std::ptrdiff_t>((i + 1) * 4096));
   };
-  QevmBuilder stream = pc().ram_start({{"pc.ram", 2 * kMiB, {}}});
+  QevmBuilder stream = pc().ram_start({{"pc.ram", 2 * kMiB, {}}, {"vga.vram", 4 * kKiB, {}}});
   stream.ram_end(RamPayload()
                      .raw(0x100008, ByteWriter().counted_text("pc.ram").append(page(0)).bytes())
                      .raw(0x101028, page(1))

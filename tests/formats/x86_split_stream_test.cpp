@@ -18,7 +18,9 @@ struct Guest {
 ReadResult read_guest_of(const Guest& guest, std::uint64_t below, const ReadOptions& options = {}) {
   std::uint64_t ram = 0;
   for (const BlockEntry& block : guest.blocks) ram += block.length;
-  QevmBuilder stream = pc(guest.machine).ram_start(guest.blocks);
+  auto blocks = guest.blocks;
+  blocks.push_back({"vga.vram", 4 * kKiB, {}});  // its window hides RAM from 0xa0000 on
+  QevmBuilder stream = pc(guest.machine).ram_start(blocks);
   RamPayload payload;
   const auto mark = [&](std::uint64_t offset, std::uint64_t number) {
     for (const BlockEntry& block : guest.blocks) {
@@ -104,7 +106,8 @@ TEST_CASE("layout: the split falls between NUMA nodes") {
 }
 
 TEST_CASE("layout: xen.ram counts its hole") {
-  QevmBuilder stream = pc("xenfv-4.2").ram_start({{"xen.ram", 5 * kGiB, {}}});
+  QevmBuilder stream =
+      pc("xenfv-4.2").ram_start({{"xen.ram", 5 * kGiB, {}}, {"vga.vram", 4 * kKiB, {}}});
   stream.ram_end(RamPayload().page("xen.ram", 4 * kGiB, 7).page("xen.ram", 0xeffff000, 8).eos());
   const ReadResult result = read_bytes(stream.eos().bytes());
   REQUIRE(result.error == "");
@@ -118,7 +121,7 @@ TEST_CASE("layout: xen.ram counts its hole") {
 TEST_CASE("layout: RAM of an AMD guest that the firmware's map puts at 1 TiB is there") {
   // An e820 entry in a page of low memory.
   const std::uint64_t ram = 1100 * kGiB, below = 3 * kGiB;
-  QevmBuilder stream = pc().ram_start({{"pc.ram", ram, {}}});
+  QevmBuilder stream = pc().ram_start({{"pc.ram", ram, {}}, {"vga.vram", 4 * kKiB, {}}});
   Bytes map = page_of(9);
   const Bytes entry = ByteWriter().le64(kGiB * 1024).le64(ram - below).le32(1).bytes();
   std::copy(entry.begin(), entry.end(), map.begin() + 100);

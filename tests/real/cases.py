@@ -129,6 +129,9 @@ _LAYOUTS = [
     _firmware("q35-256m-firmware", "q35", 256, *_around(256 << 20)),
     _firmware("pc-256m-reset", "pc", 256, *_around(256 << 20), state=RESET),
     _firmware("q35-256m-reset", "q35", 256, *_around(256 << 20), state=RESET),
+    # Without a VGA nothing hides the RAM at 0xa0000.
+    _firmware("pc-no-vga-firmware", "pc", 64, *_around(64 << 20), extra=("-vga", "none")),
+    _firmware("q35-no-vga-firmware", "q35", 64, *_around(64 << 20), extra=("-vga", "none")),
     _firmware("isapc-firmware", "isapc", 64, *_around(64 << 20), cpu="", cpus=1),
     _firmware("pc-3g-firmware", "pc", 3072, *_around(3 * _GIB)),
     _firmware("pc-below4g-2g-firmware", "pc,max-ram-below-4g=2G", 3072, *_around(2 * _GIB, _HIGH)),
