@@ -5,8 +5,9 @@
     bench.py --vmconvert PROGRAM --encodings [--rounds N] [--work DIR]
 
 Without --save, a 1 GiB guest is booted and captured first; a 5 GiB guest follows for the peak
-memory of a bigger conversion. With --encodings, 1 GiB guests are saved in each encoding of pages
-instead, and vmconvert is measured against `cp` of the save itself. Prints a Markdown report with the machine and the commands.
+memory of a bigger conversion. With --encodings, 1 GiB guests are saved in each encoding of pages and
+into qcow2 images instead, and vmconvert is measured against `cp` of the save itself. Prints a Markdown
+report with the machine and the commands.
 Needs the lab that tests/real/setup prepares. Not a test: nothing here fails on a slow machine.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "real"))
 
-from lab import paths  # noqa: E402 (the lab's package lies beside this directory)
+from lab import paths, snapshots  # noqa: E402 (the lab's package lies beside this directory)
 from lab.capture import LIVE, PLAIN, STOPPED, Save, capture  # noqa: E402
 from lab.guest import Machine  # noqa: E402
 
@@ -41,6 +42,7 @@ _ENCODINGS = (
     ("mapped-ram", _NEW, STOPPED, Save(capabilities=("mapped-ram",), file=True)),
     ("mapped-ram, multifd", _NEW, STOPPED, Save(capabilities=("mapped-ram", "multifd"), file=True)),
 )
+_IMAGES = (snapshots.PLAIN, snapshots.Image("c4k", "cluster_size=4k"), snapshots.Image("c512", "cluster_size=512"))
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ def _measure(label: str, command: list[str], output: Path, rounds: int) -> Measu
     return result
 
 
-def _vmconvert(program: Path, save: Path, name: str, work: Path, rounds: int) -> Measurement:
+def _vmconvert(program: Path, save: Path, name: str, work: Path, rounds: int, *more: str) -> Measurement:
     output = work / f"out.{name}"
-    return _measure(f"vmconvert --to {name}", [str(program), str(save), "-o", str(output), "--to", name],
+    return _measure(f"vmconvert --to {name}", [str(program), str(save), "-o", str(output), "--to", name, *more],
                     output, rounds)
 
 
@@ -152,20 +154,31 @@ def _memory_report(options: argparse.Namespace, work: Path):
     print(_table(rows, machine.memory * _MIB))
 
 
+def _encoding_row(options: argparse.Namespace, name: str, save: Path, work: Path, *more: str) -> str:
+    _warm(save)
+    copy = work / "copy"
+    cp = _measure("cp", ["cp", "--sparse=always", str(save), str(copy)], copy, options.rounds)
+    ours = _vmconvert(options.vmconvert, save, "elf", work, options.rounds, *more)
+    return (f"| {name} | {save.stat().st_blocks * 512 / 1e6:.0f} | {cp.seconds:.2f} | {ours.seconds:.2f} "
+            f"| {ours.peak_rss / _MIB:.0f} | {ours.allocated / 1e6:.0f} |")
+
+
 def _measure_encoding(options: argparse.Namespace, name: str, machine: Machine, kind: str, how: Save,
                       work: Path) -> str:
     directory = capture(machine, kind, work / "capture", how)
     try:
         (directory / "ref.elf").unlink()
-        save = directory / "save.qevm"
-        _warm(save)
-        copy = work / "copy"
-        cp = _measure("cp", ["cp", "--sparse=always", str(save), str(copy)], copy, options.rounds)
-        ours = _vmconvert(options.vmconvert, save, "elf", work, options.rounds)
-        return (f"| {name} | {save.stat().st_blocks * 512 / 1e6:.0f} | {cp.seconds:.2f} | {ours.seconds:.2f} "
-                f"| {ours.peak_rss / _MIB:.0f} | {ours.allocated / 1e6:.0f} |")
+        return _encoding_row(options, name, directory / "save.qevm", work)
     finally:
         shutil.rmtree(directory)
+
+
+def _measure_snapshots(options: argparse.Namespace, work: Path):
+    """Prints a row for each image, which holds two states; the second is converted."""
+    directory = snapshots.capture(_OLD, _IMAGES, work / "capture")
+    for image in _IMAGES:
+        print(_encoding_row(options, f"qcow2, {image.options or 'clusters of 64k'}", image.file(directory), work,
+                            "--snapshot", snapshots.AFTER), flush=True)
 
 
 def _encodings_report(options: argparse.Namespace, work: Path):
@@ -175,6 +188,7 @@ def _encodings_report(options: argparse.Namespace, work: Path):
     print("|---|---|---|---|---|---|")
     for encoding in _ENCODINGS:
         print(_measure_encoding(options, *encoding, work), flush=True)
+    _measure_snapshots(options, work)
 
 
 def _options() -> argparse.Namespace:
