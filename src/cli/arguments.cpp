@@ -20,10 +20,11 @@ constexpr const char* kFooter =
     "\n"
     "Output suffixes: .elf .core .vmcore .dump | .raw .dd .img .mem .bin | .lime\n"
     "Exit codes: 0 done; 1 failed, nothing left behind; 2 usage; 3 done, but\n"
-    "--salvage lost something.";
+    "--salvage lost something; 4 verify has doubts.";
 
 // Names of subcommands. A file of that name is reached as ./NAME.
 constexpr const char* kInfo = "info";
+constexpr const char* kVerify = "verify";
 constexpr const char* kExtract = "extract";
 constexpr const char* kFormats = "formats";
 
@@ -51,6 +52,7 @@ constexpr std::uint64_t kBlockAlignment = 64 * 1024;  // the largest target page
 constexpr std::array kUsages{
     std::pair(kInfo, "vmconvert info INPUT [--json] [OPTIONS]"),
     std::pair(kExtract, "vmconvert extract INPUT {--list | --all FOLDER | --config OUTPUT ...}"),
+    std::pair(kVerify, "vmconvert verify INPUT [OPTIONS]"),
     std::pair(kFormats, "vmconvert formats"),
 };
 
@@ -166,6 +168,21 @@ void add_input_options(CLI::App& app, Options& options) {
       ->group("Input");
 }
 
+void add_kernel_options(CLI::App& app, Options& options) {
+  app.add_option("--vmlinux", options.request.kernel.vmlinux,
+                 "The guest kernel's debug image [none]")
+      ->option_text("FILE")
+      ->group("Kernel");
+  app.add_option("--vmcoreinfo", options.request.kernel.vmcoreinfo,
+                 "VMCOREINFO text to use [the guest's]")
+      ->option_text("FILE")
+      ->group("Kernel");
+  app.add_flag_callback(
+         "--no-scan", [&] { options.request.kernel.scan = Scan::none; },
+         "Do not look for VMCOREINFO in memory")
+      ->group("Kernel");
+}
+
 void add_force(CLI::App& app, Options& options) {
   app.add_flag("-f,--force", options.request.force, "Replace an existing output")->group("Output");
 }
@@ -179,6 +196,8 @@ void add_output_options(CLI::App& app, Options& options) {
       ->option_text("NAME")
       ->group("Output");
   add_force(app, options);
+  app.add_flag("--verify", options.verify, "Check the output as `vmconvert verify` does")
+      ->group("Output");
   app.add_flag_callback(
          "--no-sparse", [&] { request.sparse = false; }, "Write zeros instead of leaving holes")
       ->group("Output");
@@ -269,6 +288,14 @@ void check_extract(const ExtractRequest& wanted) {
     throw CLI::ValidationError("--list", "needs standard output for itself");
 }
 
+void add_verify(CLI::App& app, Options& options) {
+  CLI::App& verify = add_command(app, kVerify, "Tell whether analysis tools will open the input",
+                                 Command::verify, options);
+  add_input_options(verify, options);
+  add_kernel_options(verify, options);
+  add_message_options(verify, options);
+}
+
 /// What CLI11 cannot express. @throws CLI::ParseError
 void check_arguments(const CLI::App& app, const Options& options) {
   const ConvertRequest& request = options.request;
@@ -285,6 +312,8 @@ void check_arguments(const CLI::App& app, const Options& options) {
   if (request.input.empty()) throw CLI::RequiredError("INPUT");
   if (options.command == Command::convert && request.output.empty())
     throw CLI::RequiredError("-o OUTPUT");
+  if (options.verify && request.output == "-")
+    throw CLI::ValidationError("--verify", "needs a file as OUTPUT");
   if (options.command == Command::extract) check_extract(options.extract);
 }
 
@@ -299,11 +328,13 @@ std::optional<int> parse_arguments(int argc, char** argv, Options& options) {
   app.set_version_flag("--version", "vmconvert " VMCONVERT_VERSION, "Show the version")
       ->group("Messages");
   add_input_options(app, options);
+  add_kernel_options(app, options);
   add_output_options(app, options);
   add_message_options(app, options);
   add_progress(app, options);
   add_info(app, options);
   add_extract(app, options);
+  add_verify(app, options);
   add_command(app, kFormats, "List input and output formats", Command::formats, options);
   app.require_subcommand(0, 1);
   try {

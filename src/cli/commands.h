@@ -7,10 +7,10 @@
 namespace vmconvert::cli {
 
 /// Exit codes, as documented.
-inline constexpr int kDone = 0, kFailed = 1, kUsage = 2, kLost = 3;
+inline constexpr int kDone = 0, kFailed = 1, kUsage = 2, kLost = 3, kDoubtful = 4;
 
 /// What the program is asked to do.
-enum class Command { convert, info, extract, formats };
+enum class Command { convert, info, extract, verify, formats };
 
 /// What `extract` is asked for. Paths are empty where something is not wanted; "-" is standard
 /// output.
@@ -27,7 +27,8 @@ struct Options {
   Command command = Command::convert;
   ConvertRequest request;  ///< of the other commands the input side and `force`
   ExtractRequest extract;
-  bool json = false;  ///< info: for programs
+  bool json = false;    ///< info: for programs
+  bool verify = false;  ///< convert: look at the output afterwards, as `verify` does
   std::string progress = "auto";
   int verbosity = 0;
 };
@@ -44,6 +45,9 @@ int run_info(const Options& options);
 
 /// vmconvert extract INPUT. @throws Error
 int run_extract(const Options& options);
+
+/// vmconvert verify INPUT. @throws Error
+int run_verify(const Options& options);
 
 /// vmconvert formats
 int run_formats();

@@ -4,7 +4,6 @@
 #include "info_report.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/attachments.h"
-#include "vmconvert/model/dump_notes.h"
 
 namespace vmconvert::cli {
 namespace {
@@ -72,15 +71,27 @@ json devices(const Metadata& metadata) {
   return list;
 }
 
+template <class T, class Show>
+json derived(const std::optional<Derived<T>>& fact, const Show& show) {
+  if (!fact) return {};
+  return {{"value", show(fact->value)}, {"origin", text(fact->origin)}};
+}
+
 json kernel(const GuestImage& image) {
-  if (!image.vmcoreinfo) return {};
-  const auto value = [&](std::string_view key) {
-    return text_or_null(vmcoreinfo_value(image.vmcoreinfo->text, key).value_or(""));
-  };
-  return {{"release", value("OSRELEASE")},
-          {"build_id", value("BUILD-ID")},
-          {"crash_time", text_or_null(crash_date(*image.vmcoreinfo))},
-          {"origin", text(image.vmcoreinfo->origin)}};
+  const KernelFacts& facts = image.kernel;
+  if (!image.vmcoreinfo && facts.banner.empty()) return {};
+  const Vmcoreinfo info = image.vmcoreinfo.value_or(Vmcoreinfo{});
+  const auto value = [&](std::string_view key) { return info.value(key).value_or(""); };
+  const auto gva = [](std::uint64_t at) { return hex(at); };
+  return {{"release", text_or_null(image.vmcoreinfo ? value("OSRELEASE") : facts.release)},
+          {"build_id", text_or_null(value("BUILD-ID"))},
+          {"crash_time", text_or_null(crash_date(info))},
+          {"origin", text_or_null(info.origin)},
+          {"banner", text_or_null(facts.banner)},
+          {"page_tables", derived(facts.page_tables, [](GuestPhysAddr at) { return hex(at.value); })},
+          {"phys_base", derived(facts.phys_base, signed_hex)},
+          {"kaslr_offset", derived(facts.kaslr_offset, gva)},
+          {"direct_map", derived(facts.page_offset, gva)}};
 }
 
 json attachments(const GuestImage& image) {

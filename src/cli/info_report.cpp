@@ -7,7 +7,7 @@
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/choose_format.h"
-#include "vmconvert/model/dump_notes.h"
+#include "vmconvert/kernel/find_kernel.h"
 
 namespace vmconvert::cli {
 
@@ -37,6 +37,10 @@ InfoReport make_report(const Input& input, const Format& format, const ReadOptio
   }
   if (one_state || !options.snapshot.empty())
     report.image = read_image(format, input, options, diagnostics);
+  if (report.image) {
+    const KernelOptions no_search{.vmcoreinfo = {}, .vmlinux = {}, .scan = Scan::image};
+    find_kernel(*report.image, no_search, diagnostics);
+  }
   report.losses = diagnostics.losses;
   report.warnings = diagnostics.warnings;
   return report;
@@ -53,7 +57,7 @@ std::string utc_date(std::uint64_t seconds_since_1970) {
 }
 
 std::string crash_date(const Vmcoreinfo& vmcoreinfo) {
-  return utc_date(parse_size(vmcoreinfo_value(vmcoreinfo.text, "CRASHTIME").value_or("")).value_or(0));
+  return utc_date(parse_size(vmcoreinfo.value("CRASHTIME").value_or("")).value_or(0));
 }
 
 std::string_view kind_name(Attachment::Kind kind) {

@@ -42,7 +42,8 @@ struct InfoReport {
   std::vector<std::string> warnings;
 };
 
-/// Reads the input without reading guest memory that the format does not need.
+/// Reads the input, and of guest memory no more than what the format needs and the running kernel's
+/// image.
 /// @param diagnostics  what was reported before, while the input was opened, is in the report, too
 /// @throws Error as the format does
 InfoReport make_report(const Input& input, const Format& format, const ReadOptions& options,

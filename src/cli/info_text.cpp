@@ -3,7 +3,6 @@
 #include "info_report.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/attachments.h"
-#include "vmconvert/model/dump_notes.h"
 
 namespace vmconvert::cli {
 namespace {
@@ -73,10 +72,22 @@ std::size_t column(const List& list, const Get& get, std::size_t most) {
   return std::min(widest, most);
 }
 
+void show_addresses(const KernelFacts& kernel, Page& page) {
+  const auto show = [&](std::string_view label, const std::string& value, const std::string& origin) {
+    page.row(label, value + " (" + printable(origin) + ")");
+  };
+  if (const auto& root = kernel.page_tables) show("Page tables", hex(root->value.value), root->origin);
+  if (const auto& base = kernel.phys_base) show("phys_base", signed_hex(base->value), base->origin);
+  if (const auto& offset = kernel.kaslr_offset) show("KASLR", hex(offset->value), offset->origin);
+  if (const auto& map = kernel.page_offset) show("Direct map", hex(map->value), map->origin);
+}
+
 void show_kernel(const GuestImage& image, Page& page) {
+  if (!image.kernel.banner.empty()) page.row("Banner", printable(image.kernel.banner));
+  show_addresses(image.kernel, page);
   if (!image.vmcoreinfo) return;
   const auto show = [&](std::string_view label, std::string_view key) {
-    const auto value = vmcoreinfo_value(image.vmcoreinfo->text, key);
+    const auto value = image.vmcoreinfo->value(key);
     if (value && !value->empty()) page.row(label, printable(*value));
   };
   show("Kernel", "OSRELEASE");

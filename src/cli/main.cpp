@@ -43,6 +43,8 @@ int run_command(const cli::Options& options) {
       return cli::run_info(options);
     case cli::Command::extract:
       return cli::run_extract(options);
+    case cli::Command::verify:
+      return cli::run_verify(options);
     case cli::Command::formats:
       return cli::run_formats();
   }
@@ -54,8 +56,8 @@ int run(int argc, char** argv) {
   const auto parsed = cli::parse_arguments(argc, argv, options);
   const int code = parsed ? *parsed : run_command(options);
   // A conversion into a file has nothing to do with standard output, whatever that is.
-  const bool to_file =
-      !parsed && options.command == cli::Command::convert && options.request.output != "-";
+  const bool to_file = !parsed && options.command == cli::Command::convert &&
+                       options.request.output != "-" && !options.verify;
   if (!to_file) finish_standard_output();
   return code;
 }

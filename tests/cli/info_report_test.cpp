@@ -108,15 +108,24 @@ TEST_CASE("info: registers, kernel and numbers of 64 bits") {
   image.vmcoreinfo = Vmcoreinfo{
       "NOSRELEASE=no\nOSRELEASE=6.1.0-56-amd64\nBUILD-ID=eb4f\nPAGESIZE=4096\nCRASHTIME=1764045000",
       "a test"};
+  image.kernel.banner = "Linux version 6.1.0";
+  image.kernel.phys_base = {-0x1000, "a walk"};
+  image.kernel.page_offset = {0xffff888000000000, "another"};
   image.metadata.blocks.push_back({"b", ~std::uint64_t{0}, {}});
   const json guest = json::parse(info_json(report_of(std::move(image))))["guest"];
   CHECK(guest["vcpus"][0]["registers"]["rip"] == "0xffffffffa4e592eb");
   CHECK(guest["vcpus"][0]["registers"]["cr3"] == "0xffffffffffffffff");
   CHECK(guest["blocks"][0]["size"] == ~std::uint64_t{0});
-  CHECK(guest["kernel"] == json{{"release", "6.1.0-56-amd64"},
-                                {"build_id", "eb4f"},
-                                {"crash_time", "2025-11-25T04:30:00Z"},
-                                {"origin", "a test"}});
+  CHECK(guest["kernel"] ==
+        json{{"release", "6.1.0-56-amd64"},
+             {"build_id", "eb4f"},
+             {"crash_time", "2025-11-25T04:30:00Z"},
+             {"origin", "a test"},
+             {"banner", "Linux version 6.1.0"},
+             {"page_tables", nullptr},
+             {"phys_base", {{"value", "-0x1000"}, {"origin", "a walk"}}},
+             {"kaslr_offset", nullptr},
+             {"direct_map", {{"value", "0xffff888000000000"}, {"origin", "another"}}}});
 }
 
 TEST_CASE("info: dates are those of years up to 9999") {

@@ -22,7 +22,7 @@ def _options_of_manual() -> set[str]:
 class Options(Case):
     def setUp(self):
         super().setUp()
-        commands = ([], ["info"], ["extract"], ["formats"])
+        commands = ([], ["info"], ["extract"], ["verify"], ["formats"])
         text = "".join(self.convert(*command, "--help").out.decode() for command in commands)
         named = re.findall(r"(?m)^  (-[^ ]+)", text)
         self.options = {option for names in named for option in names.split(",")}
@@ -47,7 +47,7 @@ class Options(Case):
     def test_manual_page_and_usage_name_exit_codes(self):
         for document in (_MANUAL, _USAGE):
             content = document.read_text()
-            for code in "0123":
+            for code in "01234":
                 self.assertRegex(content, rf"(?m)^(\.It {code}$|\| {code} \|)", document.name)
 
     @needs("mandoc")

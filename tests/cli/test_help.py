@@ -4,7 +4,7 @@ import re
 
 from harness import DONE, FAILED, SOURCE, USAGE, Case, main
 
-COMMANDS = ("info", "extract", "formats")
+COMMANDS = ("info", "extract", "verify", "formats")
 SEE = " (see: vmconvert --help)"
 
 

@@ -10,6 +10,7 @@
 #include "support/display_states.h"
 #include "support/elf_builder.h"
 #include "support/kdump_builder.h"
+#include "support/kernel_memory.h"
 #include "support/encoded_ram.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
@@ -292,6 +293,32 @@ void add_process_cores(const Corpus& corpus) {
   corpus.add("untouched", core.bytes());
 }
 
+/// As fuzz_kernel.cpp reads a guest: x86-64, CR3, CR4, and the pages that are not zero.
+Bytes kernel_seed(const KernelMemory& memory, std::uint64_t cr4, bool registers) {
+  constexpr std::size_t kPage = 4096;
+  ByteWriter seed;
+  seed.u8(registers ? 0 : 0x40).le64(memory.root()).le64(cr4).le64(0);
+  for (std::size_t at = 0; at < memory.bytes().size(); at += kPage) {
+    const auto page = std::span(memory.bytes()).subspan(at, kPage);
+    if (std::any_of(page.begin(), page.end(), [](std::byte b) { return b != std::byte{0}; }))
+      seed.le16(static_cast<unsigned>(at / kPage)).append(page);
+  }
+  return seed.bytes();
+}
+
+void add_kernels(const Corpus& corpus) {
+  constexpr std::uint64_t kNoteAt = 0xa00000;
+  for (const unsigned levels : {4U, 5U}) {
+    KernelMemory memory({.levels = levels,
+                         .page_offset = levels == 5 ? 0xff25c954c0000000 : 0xffff91c0c0000000});
+    memory.put_note(kNoteAt, memory.vmcoreinfo());
+    memory.point_to(kNoteAt);
+    const std::string name = std::to_string(levels) + "-levels";
+    corpus.add(name, kernel_seed(memory, levels == 5 ? 0x10f0 : 0xf0, true));
+    corpus.add(name + "-no-registers", kernel_seed(memory, 0, false));
+  }
+}
+
 void add_screens(const Corpus& corpus) {
   const auto add = [&](const std::string& name, const ScreenGuest& guest) {
     corpus.add(name, guest.stream());
@@ -392,4 +419,5 @@ int main(int argc, char** argv) {
   test::add_elf_dumps(test::Corpus(folder / "elf_dump"));
   test::add_kdumps(test::Corpus(folder / "kdump"));
   test::add_lime(test::Corpus(folder / "lime"));
+  test::add_kernels(test::Corpus(folder / "kernel"));
 }

@@ -1,5 +1,5 @@
 # The direction of dependencies, read from the #include lines:
-#   base <- io <- model <- convert; formats and writers use base, io, model and themselves; the core
+#   base <- io <- model <- kernel <- convert; formats and writers use base, io, model and themselves; the core
 #   knows neither, no format knows another, no writer another, only the tables of each know all.
 cmake_minimum_required(VERSION 3.25)
 
@@ -26,7 +26,8 @@ endfunction()
 allow(src/vmconvert/base "^vmconvert/base/")
 allow(src/vmconvert/io "^vmconvert/(base|io)/")
 allow(src/vmconvert/model "^vmconvert/(base|io|model)/")
-allow(src/vmconvert/convert "^vmconvert/(base|io|model|convert)/")
+allow(src/vmconvert/kernel "^vmconvert/(base|io|model|kernel)/")
+allow(src/vmconvert/convert "^vmconvert/(base|io|model|kernel|convert)/")
 foreach(side formats writers)
   file(GLOB folders RELATIVE ${SOURCE}/${side} ${SOURCE}/${side}/*)
   foreach(folder ${folders})

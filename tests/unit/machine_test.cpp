@@ -2,7 +2,6 @@
 
 #include "support/collecting_diagnostics.h"
 #include "support/test.h"
-#include "vmconvert/model/dump_notes.h"
 #include "vmconvert/model/lost_memory.h"
 
 namespace vmconvert::test {
@@ -48,16 +47,6 @@ TEST_CASE("machine: one that nobody told is assumed aloud") {
   CHECK(image.arch == Arch::ppc64);
   CHECK(image.byte_order == std::endian::big);
   CHECK(diagnostics.has(Diagnostics::Level::decision, "guest of ppc64 (from --arch)"));
-}
-
-TEST_CASE("dump notes: values are those of whole keys") {
-  const std::string text = "OSRELEASE=6.1\nPAGESIZE=4096\nEMPTY=\nNUMBER(x)=-5";
-  CHECK(vmcoreinfo_value(text, "OSRELEASE") == "6.1");
-  CHECK(vmcoreinfo_value(text, "NUMBER(x)") == "-5");
-  CHECK(vmcoreinfo_value(text, "EMPTY") == "");
-  CHECK_FALSE(vmcoreinfo_value(text, "OSREL"));
-  CHECK_FALSE(vmcoreinfo_value(text, "SIZE"));
-  CHECK_FALSE(vmcoreinfo_value("", "OSRELEASE"));
 }
 
 TEST_CASE("lost memory: neighbours are one range, and many are counted") {

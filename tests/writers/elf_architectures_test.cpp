@@ -247,17 +247,38 @@ TEST_CASE("elf notes: riscv64") {
         OrderedWriter(kLittle).note("CORE", 1, status.u64(0).bytes()).bytes());
 }
 
+TEST_CASE("elf notes: a VMCOREINFO joins the notes of an input, unless they hold it") {
+  const auto vmcoreinfo = [](std::string_view text) {
+    const auto bytes = as_bytes(text);
+    return Bytes(bytes.begin(), bytes.end());
+  };
+  using namespace std::string_view_literals;
+  const Bytes own = vmcoreinfo("A=1\n\0"sv), other = vmcoreinfo("A=2\n");
+  GuestImage image = guest(Arch::x86_64, kLittle, {});
+  image.notes = {{"CORE", 1, from_hex("01")}};
+  image.vmcoreinfo = Vmcoreinfo{"A=2\n", ""};
+  const auto expected = [&](const Bytes& desc) {
+    return OrderedWriter(kLittle).note("CORE", 1, from_hex("01")).note("VMCOREINFO", 0, desc).bytes();
+  };
+  CHECK(notes_of(image) == expected(other));
+  image.notes.push_back({"VMCOREINFO", 0, own});
+  CHECK(notes_of(image) == expected(other));
+  image.vmcoreinfo->text = "A=1\n";
+  CHECK(notes_of(image) == expected(own));
+  image.vmcoreinfo.reset();
+  CHECK(notes_of(image) == expected(own));
+}
+
 TEST_CASE("elf notes: notes of an input stay as they are, under headers in its byte order") {
   const std::string text = "OSRELEASE=1\n";
   for (const std::endian order : {kLittle, kBig}) {
     GuestImage image = guest(Arch::ppc64, order, {Ppc64Registers{}});
-    image.vmcoreinfo = Vmcoreinfo{"X", ""};
     image.notes = {{"CORE", 1, from_hex("01 02 03")}, {"", 7, {}}};
     CHECK(notes_of(image) ==
           OrderedWriter(order).note("CORE", 1, from_hex("01 02 03")).note("", 7, {}).bytes());
     image.notes.clear();
     image.vcpus.clear();
-    image.vmcoreinfo->text = text;
+    image.vmcoreinfo = Vmcoreinfo{text, ""};
     const auto bytes = as_bytes(text);
     CHECK(notes_of(image) ==
           OrderedWriter(order).note("VMCOREINFO", 0, Bytes(bytes.begin(), bytes.end())).bytes());

@@ -9,6 +9,8 @@
 namespace vmconvert::elf {
 namespace {
 
+constexpr std::string_view kVmcoreinfoName = "VMCOREINFO";
+
 void add_vcpus(NoteList& notes, const GuestImage& image) {
   for (std::uint32_t i = 0; i < image.vcpus.size(); ++i) {
     const auto add = [&](const auto& registers) {
@@ -25,6 +27,12 @@ void add_vcpus(NoteList& notes, const GuestImage& image) {
   for (const Vcpu& vcpu : image.vcpus) {
     if (const auto* x86 = std::get_if<X86Registers>(&vcpu)) add_qemu_note(notes, *x86);
   }
+}
+
+/// What VMCOREINFO says: some producers count the zero behind the text, and any padding.
+std::string_view text_of(const std::vector<std::byte>& desc) {
+  const std::string_view text(reinterpret_cast<const char*>(desc.data()), desc.size());
+  return text.substr(0, text.find('\0'));
 }
 
 }  // namespace
@@ -49,13 +57,17 @@ void NoteList::append_padded(std::span<const std::byte> part) {
 
 std::vector<std::byte> make_notes(const GuestImage& image) {
   NoteList notes(image.byte_order);
-  for (const Note& note : image.notes) notes.add(note.name, note.type, note.desc);
-  if (image.notes.empty()) {
-    add_vcpus(notes, image);
-    if (image.vmcoreinfo) {
-      notes.add("VMCOREINFO", 0, std::as_bytes(std::span(image.vmcoreinfo->text)));
+  bool has_vmcoreinfo = !image.vmcoreinfo;
+  for (const Note& note : image.notes) {
+    if (image.vmcoreinfo && note.name == kVmcoreinfoName) {
+      if (text_of(note.desc) != image.vmcoreinfo->text) continue;  // the user has a better one
+      has_vmcoreinfo = true;
     }
+    notes.add(note.name, note.type, note.desc);
   }
+  if (image.notes.empty()) add_vcpus(notes, image);
+  if (!has_vmcoreinfo)
+    notes.add(kVmcoreinfoName, 0, std::as_bytes(std::span(image.vmcoreinfo->text)));
   return std::move(notes).take();
 }
 

@@ -34,6 +34,37 @@ std::uint16_t machine_of(Arch arch) {
   return 0;
 }
 
+/// One PT_LOAD.
+struct Segment {
+  GuestRange guest;
+  std::uint64_t p_vaddr = 0;  ///< 0: not known
+};
+
+/// The extents, with the kernel's image cut out of the one it lies in: a consumer that looks for
+/// its code and data by virtual address finds them, and none sees an address twice.
+std::vector<Segment> segments_of(const GuestImage& image) {
+  const auto& kernel = image.kernel;
+  std::vector<Segment> segments;
+  const auto add = [&](GuestRange guest) {
+    if (guest.empty()) return;
+    const std::uint64_t p_vaddr =
+        kernel.page_offset ? kernel.page_offset->value + guest.begin().value : 0;
+    segments.push_back({guest, p_vaddr});
+  };
+  for (const GuestRange extent : image.runs.extents()) {
+    const GuestRange part = kernel.image ? extent.intersection(kernel.image->guest) : GuestRange();
+    if (part.empty()) {
+      add(extent);
+      continue;
+    }
+    add(GuestRange::between(extent.begin(), part.begin()));
+    segments.push_back(
+        {part, kernel.image->at.value + (part.begin() - kernel.image->guest.begin())});
+    add(GuestRange::between(part.end(), extent.end()));
+  }
+  return segments;
+}
+
 std::uint32_t flags_of(const GuestImage& image) {
   if (image.arch != Arch::ppc64) return 0;
   return image.byte_order == std::endian::big ? kEfPpc64ElfV1 : kEfPpc64ElfV2;
@@ -44,9 +75,9 @@ OutputPlan plan_in(const GuestImage& image) {
   using Ehdr64 = typename L::Ehdr64;
   using Phdr64 = typename L::Phdr64;
   using Shdr64 = typename L::Shdr64;
-  const std::vector<GuestRange> extents = image.runs.extents();
+  const std::vector<Segment> segments = segments_of(image);
   const std::vector<std::byte> notes = make_notes(image);
-  const std::uint64_t phnum = extents.size() + 1;
+  const std::uint64_t phnum = segments.size() + 1;
   const bool many = phnum >= kPnXnum;
   const std::uint64_t headers_end =
       sizeof(Ehdr64) + phnum * sizeof(Phdr64) + (many ? sizeof(Shdr64) : 0);
@@ -70,21 +101,22 @@ OutputPlan plan_in(const GuestImage& image) {
                          .p_memsz = notes.size()});
   PlanBuilder plan;
   std::uint64_t offset = data_at;
-  for (const GuestRange extent : extents) {
+  for (const auto& [guest, p_vaddr] : segments) {
     append(headers, Phdr64{.p_type = kPtLoad,
                            .p_flags = kPfRwx,
                            .p_offset = offset,
-                           .p_paddr = extent.begin().value,
-                           .p_filesz = extent.size(),
-                           .p_memsz = extent.size()});
-    offset = checked_add(offset, align_up(extent.size(), kDataAlignment));
+                           .p_vaddr = p_vaddr,
+                           .p_paddr = guest.begin().value,
+                           .p_filesz = guest.size(),
+                           .p_memsz = guest.size()});
+    offset = checked_add(offset, align_up(guest.size(), kDataAlignment));
   }
   if (many) append(headers, Shdr64{.sh_info = checked_cast<std::uint32_t>(phnum)});
   headers.insert(headers.end(), notes.begin(), notes.end());
   plan.literal(std::move(headers));
-  for (const GuestRange extent : extents) {
+  for (const Segment& segment : segments) {
     plan.align(kDataAlignment);
-    plan.guest(extent);
+    plan.guest(segment.guest);
   }
   return std::move(plan).finish();
 }
@@ -99,9 +131,10 @@ constexpr std::array kSuffixes{".elf"sv, ".core"sv, ".vmcore"sv, ".dump"sv};
 
 constinit const OutputFormat kElf{
     .name = "elf",
-    .summary = "ELF64 vmcore for crash, libkdumpfile, gdb, Volatility 3",
+    .summary = "ELF64 vmcore for crash, drgn, gdb, libkdumpfile, Volatility 3",
     .suffixes = kSuffixes,
     .plan = plan_elf,
+    .tells_of_kernel = true,
 };
 
 }  // namespace vmconvert::elf

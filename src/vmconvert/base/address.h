@@ -60,6 +60,7 @@ struct Address {
 };
 
 using GuestPhysAddr = Address<struct GuestPhysTag>;  ///< bytes in guest-physical space
+using GuestVirtAddr = Address<struct GuestVirtTag>;  ///< bytes in the kernel's virtual space
 using FileOffset = Address<struct FileOffsetTag>;    ///< bytes from the start of one source or sink
 
 /// Half-open [begin, end). Never wraps.
@@ -100,6 +101,7 @@ class Range {
 };
 
 using GuestRange = Range<GuestPhysAddr>;
+using VirtualRange = Range<GuestVirtAddr>;
 using FileRange = Range<FileOffset>;
 
 }  // namespace vmconvert

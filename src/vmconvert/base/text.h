@@ -29,6 +29,9 @@ std::string utf8(std::string_view text);
 /// Suffixes K M G T are binary, upper or lower case, with or without "iB" or "B".
 std::optional<std::uint64_t> parse_size(std::string_view text);
 
+/// "0x1000", "-0x1000".
+std::string signed_hex(std::int64_t value);
+
 /// "1 page", "2 pages".
 std::string counted(std::uint64_t n, std::string_view noun);
 

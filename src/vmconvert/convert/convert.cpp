@@ -1,9 +1,12 @@
 #include "vmconvert/convert/convert.h"
 
+#include <algorithm>
+
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/choose_format.h"
 #include "vmconvert/convert/output_target.h"
 #include "vmconvert/io/input.h"
+#include "vmconvert/kernel/find_kernel.h"
 
 namespace vmconvert {
 namespace {
@@ -27,7 +30,7 @@ void write_output(const OutputPlan& plan, const GuestImage& image, const Convert
 
 }  // namespace
 
-void convert(const ConvertRequest& request, const ConvertContext& context) {
+GuestMachine convert(const ConvertRequest& request, const ConvertContext& context) {
   const OutputFormat& writer = choose_output_format(context.writers, request.to, request.output);
   check_output(request.input, request.output, request.force, true);
 
@@ -35,15 +38,20 @@ void convert(const ConvertRequest& request, const ConvertContext& context) {
   const std::string& name = input.source()->name();
   const Format& format = choose_format(context.formats, request.from, *input.source());
   context.diagnostics.decision(name, "input format " + std::string(format.name));
-  const GuestImage image = read_image(format, input, request.read, context.diagnostics);
+  GuestImage image = read_image(format, input, request.read, context.diagnostics);
   if (image.runs.empty())
     throw Error(ErrorKind::corrupt, name, std::nullopt, "holds no guest memory");
+
+  KernelOptions kernel = request.kernel;
+  if (!writer.tells_of_kernel) kernel.scan = std::min(kernel.scan, Scan::image);
+  find_kernel(image, kernel, context.diagnostics);
 
   const OutputPlan plan = writer.plan(image, request.write);
   context.diagnostics.decision(
       output_name(request.output),
       "output format " + std::string(writer.name) + ", " + human_size(plan.size));
   write_output(plan, image, request, context);
+  return {image.arch, image.byte_order};
 }
 
 }  // namespace vmconvert

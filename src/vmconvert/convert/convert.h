@@ -6,7 +6,9 @@
 #include "vmconvert/base/diagnostics.h"
 #include "vmconvert/convert/copy_engine.h"
 #include "vmconvert/io/output_file.h"
+#include "vmconvert/kernel/find_kernel.h"
 #include "vmconvert/model/format.h"
+#include "vmconvert/model/machine.h"
 #include "vmconvert/model/output_format.h"
 
 namespace vmconvert {
@@ -21,6 +23,7 @@ struct ConvertRequest {
   bool sparse = true;    ///< zeros become holes
   unsigned threads = 1;  ///< at least 1
   ReadOptions read;
+  KernelOptions kernel;
   WriteOptions write;
 };
 
@@ -34,7 +37,8 @@ struct ConvertContext {
 };
 
 /// Reads the input and writes the output, whole or not at all.
+/// @returns the guest's, which not every output tells
 /// @throws Error
-void convert(const ConvertRequest& request, const ConvertContext& context);
+GuestMachine convert(const ConvertRequest& request, const ConvertContext& context);
 
 }  // namespace vmconvert

@@ -33,20 +33,8 @@ void add_dump_notes(const ByteSource& source, const std::vector<ElfNote>& notes,
   }
   image.metadata.facts.push_back({"dump.vcpus", std::to_string(vcpus)});
   if (!image.vmcoreinfo) return;
-  if (auto release = vmcoreinfo_value(image.vmcoreinfo->text, "OSRELEASE")) {
-    image.metadata.facts.push_back({"dump.release", std::move(*release)});
-  }
-}
-
-std::optional<std::string> vmcoreinfo_value(std::string_view text, std::string_view key) {
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == '=') {
-      return std::string(line.substr(key.size() + 1));
-    }
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-  }
-  return std::nullopt;
+  if (const auto release = image.vmcoreinfo->value("OSRELEASE"))
+    image.metadata.facts.push_back({"dump.release", std::string(*release)});
 }
 
 }  // namespace vmconvert

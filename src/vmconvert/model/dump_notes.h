@@ -1,8 +1,5 @@
 #pragma once
 
-#include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "vmconvert/io/elf_file.h"
@@ -14,8 +11,5 @@ namespace vmconvert {
 /// `vmcoreinfo`, and what they tell as facts "dump.vcpus" and "dump.release".
 /// @throws Error(io) as the source does
 void add_dump_notes(const ByteSource& source, const std::vector<ElfNote>& notes, GuestImage& image);
-
-/// The value of a line "KEY=VALUE"; nothing if there is no such line.
-std::optional<std::string> vmcoreinfo_value(std::string_view text, std::string_view key);
 
 }  // namespace vmconvert

@@ -12,6 +12,7 @@
 
 #include "vmconvert/base/address.h"
 #include "vmconvert/io/byte_source.h"
+#include "vmconvert/model/kernel_facts.h"
 #include "vmconvert/model/metadata.h"
 #include "vmconvert/model/run_list.h"
 #include "vmconvert/model/vcpu.h"
@@ -30,13 +31,6 @@ struct Note {
   std::vector<std::byte> desc;  ///< in the guest's byte order
 };
 
-/// A fact about the guest's kernel, with where it came from: whoever reads a vmcore must be able to
-/// tell knowledge from a guess.
-struct Vmcoreinfo {
-  std::string text;    ///< "KEY=VALUE" lines, as the guest holds them
-  std::string origin;  ///< for people: "device state, guest address 0x1234000"
-};
-
 /// A saved virtual machine, whatever it was saved by. Holds views of the sources, never the memory.
 struct GuestImage {
   Arch arch = Arch::x86_64;
@@ -44,6 +38,7 @@ struct GuestImage {
   std::vector<std::shared_ptr<const ByteSource>> sources;
   RunList runs{4096};
   std::optional<Vmcoreinfo> vmcoreinfo;
+  KernelFacts kernel;
   /// In vCPU order; empty if the input has none that could be read.
   std::vector<Vcpu> vcpus;
   /// If not empty, what a vmcore holds instead of notes made from `vcpus` and `vmcoreinfo`.

@@ -21,6 +21,7 @@ struct OutputFormat {
   std::span<const std::string_view> suffixes;  ///< of output names, with the dot, lower case
   /// @throws Error(usage, unsupported) if the format cannot hold this image
   OutputPlan (*plan)(const GuestImage& image, const WriteOptions& options);
+  bool tells_of_kernel = false;  ///< whether the output holds VMCOREINFO and gvas
 };
 
 }  // namespace vmconvert

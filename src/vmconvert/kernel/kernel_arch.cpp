@@ -1,0 +1,119 @@
+#include "vmconvert/kernel/kernel_arch.h"
+
+#include <algorithm>
+#include <array>
+
+#include "vmconvert/base/text.h"
+
+namespace vmconvert {
+namespace {
+
+// A kernel's image takes a few mappings; a hostile one could take any number.
+constexpr std::size_t kMostMappings = 4096;
+// What may lie in front of the direct map in its window, such as a process's LDT.
+constexpr int kMostInFront = 8;
+
+/// How far gva and gpa are apart.
+std::uint64_t delta_of(const Mapping& m) {
+  return m.guest_virtual.begin().value - m.guest_physical.value;
+}
+
+/// The mappings of the image: all of it lies equally far from its gpa. Other things may be mapped
+/// in the window, such as modules behind the image.
+std::vector<Mapping> image_mappings(const PageTables& tables, const KernelRoot& root) {
+  auto found = tables.mappings(root.image_window, kMostMappings);
+  if (found.empty()) return {};
+  std::uint64_t delta = delta_of(found.front());
+  if (root.in_image) {
+    const auto at = tables.translate(*root.in_image);
+    if (!at) return {};
+    delta = root.in_image->value - at->value;
+  }
+  std::erase_if(found, [&](const Mapping& m) { return delta_of(m) != delta; });
+  if (found.empty() || found.front().guest_virtual.begin().value % root.image_alignment != 0)
+    return {};
+  return found;
+}
+
+/// gva - gpa of the direct map, if all that is mapped of it agrees.
+std::optional<std::uint64_t> check_page_offset(const GuestImage& image, const PageTables& tables,
+                                               std::uint64_t page_offset, GuestPhysAddr kernel) {
+  const auto agrees = [&](GuestPhysAddr at, bool must_be_mapped) {
+    const auto to = tables.translate({page_offset + at.value});
+    return to ? *to == at : !must_be_mapped;
+  };
+  if (!agrees(kernel, true)) return std::nullopt;
+  for (const GuestRange extent : image.runs.extents()) {
+    if (!agrees(extent.begin(), false) || !agrees({extent.end().value - 1}, false))
+      return std::nullopt;
+  }
+  return page_offset;
+}
+
+std::optional<std::uint64_t> find_page_offset(const GuestImage& image, const PageTables& tables,
+                                              const KernelRoot& root, GuestPhysAddr kernel) {
+  for (VirtualRange window : root.direct_map_windows) {
+    for (int i = 0; i < kMostInFront && !window.empty(); ++i) {
+      const auto lowest = tables.mappings(window, 1);
+      if (lowest.empty()) break;
+      const std::uint64_t page_offset = delta_of(lowest.front());
+      if (page_offset % root.direct_map_alignment == 0) {
+        if (const auto good = check_page_offset(image, tables, page_offset, kernel)) return good;
+      }
+      const GuestVirtAddr next{
+          align_up(lowest.front().guest_virtual.end().value, root.direct_map_alignment)};
+      if (next >= window.end()) break;
+      window = VirtualRange::between(next, window.end());
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+const KernelArch* find_kernel_arch(Arch arch) {
+  static constexpr std::array kAll{&kX86_64Kernel, &kAarch64Kernel, &kRiscv64Kernel, &kS390xKernel,
+                                   &kPpc64Kernel};
+  const auto found = std::find_if(kAll.begin(), kAll.end(),
+                                  [&](const KernelArch* known) { return known->arch == arch; });
+  return found == kAll.end() ? nullptr : *found;
+}
+
+std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& arch,
+                                    const KernelRoot& root) {
+  const PageTables tables(image, root.mode, root.root);
+  const std::vector<Mapping> mappings = image_mappings(tables, root);
+  if (mappings.empty()) return std::nullopt;
+  const GuestPhysAddr physical = mappings.front().guest_physical;
+  const auto page_offset = find_page_offset(image, tables, root, physical);
+  KernelImageContent content = search_kernel_image(image, mappings, page_offset);
+  if (content.banner.empty()) return std::nullopt;
+
+  const std::string walked = "page tables at " + hex(root.root.value) + ", " + root.origin;
+  const VirtualRange virtual_range = VirtualRange::between(mappings.front().guest_virtual.begin(),
+                                                           mappings.back().guest_virtual.end());
+  KernelFacts facts{.banner = content.banner,
+                    .release = release_of(content.banner),
+                    .phys_base = {},
+                    .kaslr_offset = {},
+                    .page_offset = {},
+                    .page_tables = Derived<GuestPhysAddr>{root.root, root.origin},
+                    .image = KernelMapping{GuestRange::sized(physical, virtual_range.size()),
+                                           virtual_range.begin()}};
+  if (page_offset) facts.page_offset = {*page_offset, walked};
+  if (arch.complete != nullptr) arch.complete(facts, walked);
+  // Where the kernel runs in its direct map there is no other address to tell.
+  if (page_offset == virtual_range.begin().value - physical.value) facts.image.reset();
+  return FoundKernel{std::move(facts), std::move(content), tables};
+}
+
+std::optional<std::uint64_t> first_symbol(const Vmlinux& vmlinux,
+                                          std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) {
+    if (const auto found = vmlinux.symbols.find(name); found != vmlinux.symbols.end())
+      return found->second;
+  }
+  return std::nullopt;
+}
+
+}  // namespace vmconvert

@@ -1,0 +1,125 @@
+#include <algorithm>
+
+#include "vmconvert/base/text.h"
+#include "vmconvert/kernel/kernel_arch.h"
+
+namespace vmconvert {
+namespace {
+
+// Truth: Linux Documentation/arch/x86/x86_64/mm.rst and arch/x86/include/asm/page_64_types.h.
+constexpr GuestVirtAddr kStartKernelMap{0xffffffff80000000};  // __START_KERNEL_map
+constexpr std::uint64_t kImageWindow = std::uint64_t{1} << 30;
+constexpr std::uint64_t kDefaultStart = 16 << 20;  // CONFIG_PHYSICAL_START
+constexpr std::uint64_t kImageAlignment = 2 << 20;
+constexpr std::uint64_t kDirectMapAlignment = std::uint64_t{1} << 30;  // of KASLR: one PUD
+constexpr std::uint64_t kFrameMask = 0x000ffffffffff000;
+constexpr std::uint64_t kUserHalf = 0x1000;  // KPTI: CR3 of the pair that user mode runs on
+constexpr std::uint64_t kCr0Paging = std::uint64_t{1} << 31;
+constexpr std::uint64_t kCr4FiveLevels = 1 << 12;
+// SEV's C-bit is told by CPUID, which is not saved; these are the places there are.
+constexpr std::uint64_t kEncryptionMasks[] = {0, std::uint64_t{1} << 51, std::uint64_t{1} << 47};
+
+KernelRoot make_root(GuestPhysAddr root, bool five_levels, std::uint64_t encryption_mask,
+                     std::string origin) {
+  PagingMode mode = x86_64_paging(five_levels);
+  mode.address_mask &= ~encryption_mask;
+  const auto direct_map =
+      five_levels ? VirtualRange::between({0xff11000000000000}, {0xff91000000000000})
+                  : VirtualRange::between({0xffff880000000000}, {0xffffc88000000000});
+  return {.mode = std::move(mode),
+          .root = root,
+          .origin = std::move(origin),
+          .image_window = VirtualRange::sized(kStartKernelMap, kImageWindow),
+          .in_image = {},
+          .image_alignment = kImageAlignment,
+          .direct_map_windows = {direct_map},
+          .direct_map_alignment = kDirectMapAlignment};
+}
+
+/// Of a pair of KPTI the kernel's half first, whichever the vCPU ran on.
+std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
+  std::vector<KernelRoot> roots;
+  const auto add = [&](KernelRoot root) {
+    const bool known = std::any_of(roots.begin(), roots.end(), [&](const KernelRoot& r) {
+      return r.root == root.root && r.mode.address_mask == root.mode.address_mask;
+    });
+    if (!known) roots.push_back(std::move(root));
+  };
+  for (std::size_t i = 0; i < image.vcpus.size(); ++i) {
+    const auto* vcpu = std::get_if<X86Registers>(&image.vcpus[i]);
+    if (vcpu == nullptr || (vcpu->cr0 & kCr0Paging) == 0) continue;
+    const std::string origin = "CR3 of vCPU " + std::to_string(i);
+    const bool five_levels = (vcpu->cr4 & kCr4FiveLevels) != 0;
+    for (const std::uint64_t mask : kEncryptionMasks) {
+      if (mask != 0 && (vcpu->cr3 & mask) == 0) continue;
+      const std::uint64_t cr3 = vcpu->cr3 & kFrameMask & ~mask;
+      add(make_root({cr3 & ~kUserHalf}, five_levels, mask, origin));
+      if ((cr3 & kUserHalf) != 0) add(make_root({cr3}, five_levels, mask, origin));
+    }
+  }
+  return roots;
+}
+
+std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage&, const Vmcoreinfo& info) {
+  const auto phys_base = info.number("phys_base");
+  auto symbol = info.symbol("swapper_pg_dir");
+  if (!symbol) symbol = info.symbol("init_top_pgt");
+  if (!symbol) symbol = info.symbol("init_level4_pgt");
+  if (!phys_base || !symbol || *symbol < kStartKernelMap.value) return {};
+  const std::uint64_t root =
+      *symbol - kStartKernelMap.value + static_cast<std::uint64_t>(*phys_base);
+  return {make_root({root & kFrameMask}, info.number("pgtable_l5_enabled").value_or(0) != 0,
+                    static_cast<std::uint64_t>(info.number("sme_mask").value_or(0)),
+                    "swapper_pg_dir of VMCOREINFO")};
+}
+
+std::vector<KernelRoot> roots_of_vmlinux(const Vmlinux& vmlinux, GuestPhysAddr banner) {
+  const auto banner_symbol = first_symbol(vmlinux, {"linux_banner"});
+  const auto table = first_symbol(vmlinux, {"init_top_pgt", "init_level4_pgt"});
+  if (!banner_symbol || !table) return {};
+  const GuestPhysAddr root{(banner.value + (*table - *banner_symbol)) & kFrameMask};
+  const std::string origin = "init_top_pgt of " + vmlinux.file;
+  return {make_root(root, false, 0, origin), make_root(root, true, 0, origin)};
+}
+
+void complete(KernelFacts& facts, const std::string& origin) {
+  const std::uint64_t inside = facts.image->at - kStartKernelMap;
+  facts.phys_base = {static_cast<std::int64_t>(facts.image->guest.begin().value - inside), origin};
+  facts.kaslr_offset = {inside - kDefaultStart, origin + ", with the default CONFIG_PHYSICAL_START"};
+}
+
+std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux) {
+  const KernelFacts& facts = kernel.facts;
+  const std::uint64_t at = facts.image->at.value;
+  const std::uint64_t offset = at - first_symbol(vmlinux, {"_text"}).value_or(at);
+  std::string info = "OSRELEASE=" + facts.release + "\nPAGESIZE=4096\n";
+  const auto add_symbol = [&](std::string_view key,
+                              std::initializer_list<std::string_view> names) {
+    if (const auto symbol = first_symbol(vmlinux, names)) {
+      info += "SYMBOL(" + std::string(key) + ")=" + hex(*symbol + offset).substr(2) + '\n';
+    }
+  };
+  add_symbol("init_uts_ns", {"init_uts_ns"});
+  add_symbol("swapper_pg_dir", {"init_top_pgt", "init_level4_pgt"});
+  add_symbol("init_top_pgt", {"init_top_pgt"});
+  add_symbol("init_level4_pgt", {"init_level4_pgt"});
+  add_symbol("_stext", {"_stext"});
+  const bool five_levels = kernel.tables.mode().levels.size() == 5;
+  info += "NUMBER(phys_base)=" + std::to_string(facts.phys_base->value) + '\n';
+  info += "NUMBER(pgtable_l5_enabled)=" + std::to_string(five_levels ? 1 : 0) + '\n';
+  info += "KERNELOFFSET=" + hex(offset).substr(2) + '\n';
+  info += "VMCONVERT=synthesised from page tables and the symbols of the kernel's file\n";
+  return info;
+}
+
+}  // namespace
+
+constinit const KernelArch kX86_64Kernel{.arch = Arch::x86_64,
+                                         .roots_of_vcpus = roots_of_vcpus,
+                                         .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
+                                         .roots_of_vmlinux = roots_of_vmlinux,
+                                         .announced_vmcoreinfo = nullptr,
+                                         .complete = complete,
+                                         .synthesise_vmcoreinfo = synthesise_vmcoreinfo};
+
+}  // namespace vmconvert

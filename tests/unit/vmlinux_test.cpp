@@ -1,0 +1,132 @@
+#include "vmconvert/kernel/vmlinux.h"
+
+#include "support/byte_writer.h"
+#include "support/scratch_folder.h"
+#include "support/test.h"
+
+namespace vmconvert::test {
+namespace {
+
+constexpr std::uint64_t kRodata = 0xffffffff81c00000;
+
+struct Symbol {
+  std::string name;
+  std::uint64_t value;
+};
+
+/// An ELF file with .rodata, .symtab and .strtab.
+struct KernelFile {
+  std::string rodata = "....Linux version 5.1 (me) #1\n";
+  bool has_content = true;  ///< .rodata is PROGBITS
+  bool has_symbols = true;
+  std::vector<Symbol> symbols = {{"_text", 0xffffffff81000000}, {"linux_banner", kRodata + 4}};
+
+  Bytes bytes() const {
+    ByteWriter names, table;
+    names.u8(0);
+    table.fill(24);
+    for (const Symbol& symbol : symbols) {
+      table.le32(names.size()).u8(0x11).u8(0).le16(1).le64(symbol.value).le64(8);
+      names.text(symbol.name).u8(0);
+    }
+    const std::uint64_t rodata_at = 64, table_at = rodata_at + rodata.size(),
+                        names_at = table_at + table.size(), sections_at = names_at + names.size();
+    ByteWriter file;
+    file.append(from_hex("7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00"))
+        .le16(2)
+        .le16(62)
+        .le32(1)
+        .le64(0)
+        .le64(0)
+        .le64(sections_at)
+        .le32(0)
+        .le16(64)
+        .le16(56)
+        .le16(0)
+        .le16(64)
+        .le16(4)
+        .le16(0);
+    file.text(rodata).append(table.bytes()).append(names.bytes());
+    const auto section = [&](unsigned type, unsigned flags, std::uint64_t address, std::uint64_t at,
+                             std::uint64_t size, unsigned link, unsigned entry) {
+      file.le32(0)
+          .le32(type)
+          .le64(flags)
+          .le64(address)
+          .le64(at)
+          .le64(size)
+          .le32(link)
+          .le32(0)
+          .le64(1)
+          .le64(entry);
+    };
+    section(0, 0, 0, 0, 0, 0, 0);
+    section(has_content ? 1 : 8, 2, kRodata, rodata_at, rodata.size(), 0, 0);
+    section(has_symbols ? 2 : 1, 0, 0, table_at, table.size(), 3, 24);
+    section(3, 0, 0, names_at, names.size(), 0, 0);
+    return file.bytes();
+  }
+};
+
+class Vmlinuxes {
+ public:
+  Vmlinux read(const Bytes& bytes) {
+    const std::string path = folder_.path("vmlinux");
+    write_file(path, bytes);
+    return read_vmlinux(path);
+  }
+  std::string message(const Bytes& bytes) {
+    try {
+      read(bytes);
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      return text.substr(text.find(": ") + 2);
+    }
+    return "no error";
+  }
+
+ private:
+  ScratchFolder folder_;
+};
+
+TEST_CASE("vmlinux: banner and symbols") {
+  Vmlinuxes files;
+  const Vmlinux found = files.read(KernelFile{}.bytes());
+  CHECK(found.machine == 62);
+  CHECK(found.banner == "Linux version 5.1 (me) #1");
+  CHECK(found.symbols.at("_text") == 0xffffffff81000000);
+  CHECK(found.symbols.size() == 2);
+}
+
+TEST_CASE("vmlinux: a debug file without content has symbols alone") {
+  Vmlinuxes files;
+  const Vmlinux found = files.read(KernelFile{.has_content = false}.bytes());
+  CHECK(found.banner.empty());
+  CHECK(found.symbols.at("linux_banner") == kRodata + 4);
+}
+
+TEST_CASE("vmlinux: what is no kernel with symbols is refused by name") {
+  Vmlinuxes files;
+  CHECK(files.message(from_hex("00 01 02 03")) == "is no ELF file");
+  CHECK(files.message(KernelFile{.has_symbols = false}.bytes()) ==
+        "has no symbol table; the kernel's debug image has one");
+  CHECK(files.message(KernelFile{.symbols = {{"main", 1}}}.bytes()) ==
+        "has no symbol linux_banner: it is not a Linux kernel");
+  CHECK_THROWS_AS(read_vmlinux("/nowhere/vmlinux"), Error);
+}
+
+TEST_CASE(
+    "vmlinux: a file that ends early, or has a damaged byte, is an error or reads as something") {
+  Vmlinuxes files;
+  const Bytes whole = KernelFile{}.bytes();
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    files.message({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)});
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    Bytes damaged = whole;
+    damaged[at] ^= std::byte{0xff};
+    files.message(damaged);
+  }
+}
+
+}  // namespace
+}  // namespace vmconvert::test
