@@ -4,16 +4,16 @@ Label `real` is for every change and takes minutes; `real-long` adds combination
 repeat what the first set already crosses, with more memory or a slower boot.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Callable
 
 import architectures
-import consumers
 import conversions
 import dumps
 import information
+import matrix
 import process_cores
 import screens
 import snapshot_checks
@@ -216,9 +216,8 @@ _ENCODINGS = [
 
 _LIBVIRT = [
     Case(f"libvirt-save-{name}", partial(libvirt.capture_save, name),
-         check=_INFORMATION_TOO if name == "raw" else conversions.check_outputs,
-         label=REAL if name in ("raw", "gzip", "lzop") else LONG)
-    for name in ("raw", "gzip", "bzip2", "xz", "lzop", "zstd")
+         label=REAL if name in ("gzip", "lzop") else LONG)
+    for name in ("gzip", "bzip2", "xz", "lzop", "zstd")
 ] + [
     Case("libvirt-dump", partial(libvirt.capture_dump, "raw")),
     Case("libvirt-dump-gzip", partial(libvirt.capture_dump, "gzip")),
@@ -290,17 +289,36 @@ _ARCHITECTURES = [
              vmcoreinfo=False, blobs=(((1 << 40) + (64 << 20), 16),)),
 ]
 
-_GUEST_1G = Machine(memory=1024)
+def _rows(name: str, machine: Machine, *rows: matrix.Row, kind: str = STOPPED, label: str = REAL) -> Case:
+    """What consumers find in what the guest was converted to."""
+    return _case(f"consumers-{name}", machine, kind, label, partial(matrix.check, rows=rows))
+
+
+def _named(row: matrix.Row, text: str) -> matrix.Row:
+    return replace(row, text=text)
+
+
 _CONSUMERS = [
     _case("notes", Machine(cpus=3), check=_all(conversions.check_notes, information.check_information)),
     _case("notes-qemu10-live", Machine(**_LIVE_Q35), LIVE, LONG, check=conversions.check_notes),
-    _case("readelf", Machine(), check=consumers.check_readelf),
-    _case("crash", _GUEST_1G, check=consumers.check_crash),
-    _case("crash-5g", _Q35_5G, check=consumers.check_crash, label=LONG),
-    _case("crash-no-vmcoreinfo", Machine(vmcoreinfo=False), check=consumers.check_crash),
-    _case("volatility", _GUEST_1G, check=consumers.check_volatility),
-    _case("volatility-live-5g", Machine(memory=5120, **_LIVE_Q35), LIVE, check=consumers.check_volatility, label=LONG),
-    _case("kdumpfile", Machine(), check=consumers.check_kdumpfile),
+    _rows("qemu", Machine(memory=1024), matrix.DIRECT, matrix.RAW_OUTPUT, matrix.LIME_OUTPUT),
+    _rows("no-device", Machine(vmcoreinfo=False), _named(matrix.DIRECT, "QEMU save, no vmcoreinfo device"),
+          matrix.OLD_NOTES, matrix.NO_VMCOREINFO),
+    _rows("kpti", Machine(append=("pti=on", "lab.spin=2"), vmcoreinfo=False), matrix.KPTI, label=LONG),
+    _rows("la57-5g", Machine(memory=5120, cpu="max", vmcoreinfo=False, fill=64),
+          replace(matrix.DIRECT, text="QEMU save, 5 GiB, five-level paging, no vmcoreinfo device",
+                  cannot=(("Volatility 3", "knows four levels of page tables"),))),
+    Case("consumers-libvirt", partial(libvirt.capture_save, "raw"),
+         _all(_INFORMATION_TOO, partial(matrix.check, rows=(_named(matrix.DIRECT, "`virsh save`"),)))),
+    _rows("inputs", Machine(memory=1024), matrix.FROM_RAW, matrix.FROM_LIME, matrix.FROM_DUMP,
+          matrix.FROM_KDUMP, label=LONG),
+    _rows("live-5g", Machine(memory=5120, **_LIVE_Q35), _named(matrix.DIRECT, "QEMU 10, live save, 5 GiB"), kind=LIVE,
+          label=LONG),
+    Case("consumers-qcow2", partial(snapshots.capture, Machine(), (snapshots.PLAIN,)),
+         partial(matrix.check, rows=(matrix.SNAPSHOT,)), LONG),
+    Case("consumers-core", partial(process_core.capture, process_core.Process(
+        ("-machine", "q35", "-m", "256", "-cpu", "max,la57=off", "-vga", "std"), linux=True, by=(process_core.GCORE,))),
+         partial(matrix.check, rows=(matrix.PROCESS_CORE,)), LONG),
 ]
 
 

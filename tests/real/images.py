@@ -58,13 +58,14 @@ class Image:
         return [(segment.gpa, segment.end) for segment in self.segments]
 
     def read(self, gpa: int, size: int) -> bytes:
-        """Bytes of guest memory; the range must lie in one segment."""
+        """Bytes of guest memory; the range may go on in the next segment."""
         for segment in self.segments:
-            if segment.gpa <= gpa and gpa + size <= segment.end:
-                data = os.pread(self._file, size, segment.offset + gpa - segment.gpa)
-                if len(data) != size:
+            if segment.gpa <= gpa < segment.end:
+                here = min(size, segment.end - gpa)
+                data = os.pread(self._file, here, segment.offset + gpa - segment.gpa)
+                if len(data) != here:
                     raise BadImage(f"{self.path.name}: ends inside the range at gpa {gpa:#x}")
-                return data
+                return data if here == size else data + self.read(gpa + here, size - here)
         raise BadImage(f"{self.path.name}: no segment holds gpa {gpa:#x}+{size:#x}")
 
     def has_data(self, begin: int, end: int) -> bool:

@@ -37,6 +37,7 @@ class Machine:
     extra: tuple[str, ...] = ()
     blobs: tuple[tuple[int, int], ...] = ()  # (gpa, MiB) of random data placed there by QEMU itself
     fill: int | None = None               # MiB of random data the guest keeps; default a quarter of RAM
+    append: tuple[str, ...] = ()          # more words for the kernel's command line
 
     @property
     def is_pc(self) -> bool:
@@ -59,7 +60,8 @@ def random_file(path: Path, mib: int) -> Path:
 
 
 def _linux_arguments(machine: Machine, directory: Path, dirty: bool) -> list[str]:
-    words = [f"console={machine.arch.console}", "quiet", "memhp_default_state=online", f"lab.fill={machine.fill_mib}"]
+    words = [f"console={machine.arch.console}", "quiet", "memhp_default_state=online", f"lab.fill={machine.fill_mib}",
+             *machine.append]
     if dirty:
         words.append("lab.dirty")
     if machine.type.startswith("microvm"):
