@@ -1,5 +1,6 @@
 #include "elf/elf_writer.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <vector>
@@ -40,27 +41,29 @@ struct Segment {
   std::uint64_t p_vaddr = 0;  ///< 0: not known
 };
 
-/// The extents, with the kernel's image cut out of the one it lies in: a consumer that looks for
-/// its code and data by virtual address finds them, and none sees an address twice.
+/// The extents, with the kernel's image cut out of those it lies in: a consumer that looks for its
+/// code and data by virtual address finds them, and none sees an address twice.
 std::vector<Segment> segments_of(const GuestImage& image) {
-  const auto& kernel = image.kernel;
+  const KernelFacts& kernel = image.kernel;
   std::vector<Segment> segments;
-  const auto add = [&](GuestRange guest) {
-    if (guest.empty()) return;
-    const std::uint64_t p_vaddr =
-        kernel.page_offset ? kernel.page_offset->value + guest.begin().value : 0;
-    segments.push_back({guest, p_vaddr});
+  const auto add = [&](GuestPhysAddr begin, GuestPhysAddr end) {
+    const GuestPhysAddr map_end = std::clamp(kernel.direct_map_end.value_or(end), begin, end);
+    const std::uint64_t page_offset = kernel.page_offset ? kernel.page_offset->value : 0;
+    if (kernel.page_offset && begin < map_end)
+      segments.push_back({GuestRange::between(begin, map_end), page_offset + begin.value});
+    const GuestPhysAddr rest = kernel.page_offset ? map_end : begin;
+    if (rest < end) segments.push_back({GuestRange::between(rest, end), 0});
   };
   for (const GuestRange extent : image.runs.extents()) {
-    const GuestRange part = kernel.image ? extent.intersection(kernel.image->guest) : GuestRange();
-    if (part.empty()) {
-      add(extent);
-      continue;
+    GuestPhysAddr at = extent.begin();
+    for (const KernelMapping& mapping : kernel.image) {
+      const GuestRange part = GuestRange::between(at, extent.end()).intersection(mapping.guest);
+      if (part.empty()) continue;
+      add(at, part.begin());
+      segments.push_back({part, mapping.at.value + (part.begin() - mapping.guest.begin())});
+      at = part.end();
     }
-    add(GuestRange::between(extent.begin(), part.begin()));
-    segments.push_back(
-        {part, kernel.image->at.value + (part.begin() - kernel.image->guest.begin())});
-    add(GuestRange::between(part.end(), extent.end()));
+    add(at, extent.end());
   }
   return segments;
 }

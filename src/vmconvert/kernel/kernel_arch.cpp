@@ -10,6 +10,8 @@ namespace {
 
 // A kernel's image takes a few mappings; a hostile one could take any number.
 constexpr std::size_t kMostMappings = 4096;
+// Its code and data, with a gap where its initialisation code was. More are left to the direct map.
+constexpr std::size_t kMostParts = 32;
 // What may lie in front of the direct map in its window, such as a process's LDT.
 constexpr int kMostInFront = 8;
 
@@ -29,20 +31,52 @@ std::vector<Mapping> image_mappings(const PageTables& tables, const KernelRoot& 
     if (!at) return {};
     delta = root.in_image->value - at->value;
   }
-  std::erase_if(found, [&](const Mapping& m) { return delta_of(m) != delta; });
+  std::erase_if(found, [&](const Mapping& m) {
+    return delta_of(m) != delta || !GuestRange::try_sized(m.guest_physical, m.guest_virtual.size());
+  });
   if (found.empty() || found.front().guest_virtual.begin().value % root.image_alignment != 0)
     return {};
   return found;
 }
 
+/// The largest parts of the image, ascending.
+std::vector<KernelMapping> image_parts(std::vector<Mapping> mappings) {
+  if (mappings.size() > kMostParts) {
+    const auto larger = [](const Mapping& a, const Mapping& b) {
+      return a.guest_virtual.size() > b.guest_virtual.size();
+    };
+    std::stable_sort(mappings.begin(), mappings.end(), larger);
+    mappings.resize(kMostParts);
+    std::sort(mappings.begin(), mappings.end(), [](const Mapping& a, const Mapping& b) {
+      return a.guest_physical < b.guest_physical;
+    });
+  }
+  std::vector<KernelMapping> parts;
+  for (const Mapping& m : mappings) {
+    parts.push_back({GuestRange::sized(m.guest_physical, m.guest_virtual.size()),
+                     m.guest_virtual.begin()});
+  }
+  return parts;
+}
+
+/// A note of another kernel, to which something in the image points, says that its code is elsewhere.
+void drop_foreign_notes(KernelImageContent& content, VirtualRange image) {
+  std::erase_if(content.notes, [&](const Vmcoreinfo& note) {
+    const auto text = note.symbol("_stext");
+    return text && !image.contains(GuestVirtAddr{*text});
+  });
+}
+
 /// gva - gpa of the direct map, if all that is mapped of it agrees.
 std::optional<std::uint64_t> check_page_offset(const GuestImage& image, const PageTables& tables,
-                                               std::uint64_t page_offset, GuestPhysAddr kernel) {
+                                               std::uint64_t page_offset, GuestPhysAddr kernel,
+                                               bool high_memory) {
   const auto agrees = [&](GuestPhysAddr at, bool must_be_mapped) {
     const auto to = tables.translate({page_offset + at.value});
     return to ? *to == at : !must_be_mapped;
   };
   if (!agrees(kernel, true)) return std::nullopt;
+  if (high_memory) return page_offset;
   for (const GuestRange extent : image.runs.extents()) {
     if (!agrees(extent.begin(), false) || !agrees({extent.end().value - 1}, false))
       return std::nullopt;
@@ -58,7 +92,9 @@ std::optional<std::uint64_t> find_page_offset(const GuestImage& image, const Pag
       if (lowest.empty()) break;
       const std::uint64_t page_offset = delta_of(lowest.front());
       if (page_offset % root.direct_map_alignment == 0) {
-        if (const auto good = check_page_offset(image, tables, page_offset, kernel)) return good;
+        const auto good =
+            check_page_offset(image, tables, page_offset, kernel, root.high_memory);
+        if (good) return good;
       }
       const GuestVirtAddr next{
           align_up(lowest.front().guest_virtual.end().value, root.direct_map_alignment)};
@@ -72,8 +108,8 @@ std::optional<std::uint64_t> find_page_offset(const GuestImage& image, const Pag
 }  // namespace
 
 const KernelArch* find_kernel_arch(Arch arch) {
-  static constexpr std::array kAll{&kX86_64Kernel, &kAarch64Kernel, &kRiscv64Kernel, &kS390xKernel,
-                                   &kPpc64Kernel};
+  static constexpr std::array kAll{&kX86_64Kernel,  &kI386Kernel,  &kAarch64Kernel,
+                                   &kRiscv64Kernel, &kS390xKernel, &kPpc64Kernel};
   const auto found = std::find_if(kAll.begin(), kAll.end(),
                                   [&](const KernelArch* known) { return known->arch == arch; });
   return found == kAll.end() ? nullptr : *found;
@@ -84,26 +120,26 @@ std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& a
   const PageTables tables(image, root.mode, root.root);
   const std::vector<Mapping> mappings = image_mappings(tables, root);
   if (mappings.empty()) return std::nullopt;
-  const GuestPhysAddr physical = mappings.front().guest_physical;
-  const auto page_offset = find_page_offset(image, tables, root, physical);
+  const auto page_offset =
+      find_page_offset(image, tables, root, mappings.front().guest_physical);
   KernelImageContent content = search_kernel_image(image, mappings, page_offset);
   if (content.banner.empty()) return std::nullopt;
+  drop_foreign_notes(content, VirtualRange::between(mappings.front().guest_virtual.begin(),
+                                                    mappings.back().guest_virtual.end()));
 
   const std::string walked = "page tables at " + hex(root.root.value) + ", " + root.origin;
-  const VirtualRange virtual_range = VirtualRange::between(mappings.front().guest_virtual.begin(),
-                                                           mappings.back().guest_virtual.end());
   KernelFacts facts{.banner = content.banner,
                     .release = release_of(content.banner),
                     .phys_base = {},
                     .kaslr_offset = {},
                     .page_offset = {},
+                    .direct_map_end = {},
                     .page_tables = Derived<GuestPhysAddr>{root.root, root.origin},
-                    .image = KernelMapping{GuestRange::sized(physical, virtual_range.size()),
-                                           virtual_range.begin()}};
+                    .image = image_parts(mappings)};
   if (page_offset) facts.page_offset = {*page_offset, walked};
-  if (arch.complete != nullptr) arch.complete(facts, walked);
+  if (arch.complete != nullptr) arch.complete(facts, tables, walked);
   // Where the kernel runs in its direct map there is no other address to tell.
-  if (page_offset == virtual_range.begin().value - physical.value) facts.image.reset();
+  if (page_offset == delta_of(mappings.front())) facts.image.clear();
   return FoundKernel{std::move(facts), std::move(content), tables};
 }
 

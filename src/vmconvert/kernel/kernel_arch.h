@@ -23,6 +23,7 @@ struct KernelRoot {
   std::uint64_t image_alignment = 1;  ///< of the lowest mapping of the image
   std::vector<VirtualRange> direct_map_windows;
   std::uint64_t direct_map_alignment = 1;  ///< of gva - gpa
+  bool high_memory = false;  ///< what is above the direct map is no reason to doubt it
 };
 
 /// What differs between architectures in finding a Linux kernel.
@@ -36,13 +37,15 @@ struct KernelArch {
   std::vector<KernelRoot> (*roots_of_vmlinux)(const Vmlinux& vmlinux, GuestPhysAddr banner);
   /// Where the kernel itself says that its VMCOREINFO is; nullptr: the architecture has no such place.
   std::optional<GuestPhysAddr> (*announced_vmcoreinfo)(const GuestImage& image);
-  /// Adds what follows from where the image lies: phys_base, KASLR offset; nullptr: nothing.
-  void (*complete)(KernelFacts& facts, const std::string& origin);
+  /// Adds what follows from where the image lies: phys_base, KASLR offset, the end of the direct map;
+  /// nullptr: nothing.
+  void (*complete)(KernelFacts& facts, const PageTables& tables, const std::string& origin);
   /// VMCOREINFO made from the symbols of the kernel's own file; nullptr: not supported.
   std::string (*synthesise_vmcoreinfo)(const FoundKernel& kernel, const Vmlinux& vmlinux);
 };
 
 extern const KernelArch kX86_64Kernel;
+extern const KernelArch kI386Kernel;
 extern const KernelArch kAarch64Kernel;
 extern const KernelArch kRiscv64Kernel;
 extern const KernelArch kS390xKernel;

@@ -21,8 +21,9 @@ constexpr std::uint64_t kLargestGpa = std::uint64_t{1} << 52;
 constexpr std::size_t kMostFollowed = 1 << 20;
 constexpr std::string_view kBannerStart = "Linux version ";
 constexpr std::string_view kIdleName = "swapper/0\0"sv;
-constexpr std::size_t kBtfAlignment = 8;
 constexpr std::size_t kMostPlaces = 64;
+// The first four bytes: magic, version, no flags.
+constexpr std::string_view kBtfLittleEndian = "\x9f\xeb\x01\0"sv, kBtfBigEndian = "\xeb\x9f\x01\0"sv;
 constexpr std::string_view kNoteName = "VMCOREINFO\0\0"sv;
 
 std::string_view text_of(std::span<const std::byte> bytes) {
@@ -82,7 +83,11 @@ class Search {
          i = text.find(kIdleName, i + 1)) {
       if (content_.idle_names.size() < kMostPlaces) content_.idle_names.push_back(gva + i);
     }
-    for (std::size_t i = 0; i + 64 <= buffer_.size() && i < kChunk; i += kBtfAlignment) {
+    // The section is on no border.
+    const std::string_view btf =
+        image_.byte_order == std::endian::little ? kBtfLittleEndian : kBtfBigEndian;
+    for (std::size_t i = text.find(btf); i < kChunk && i + 64 <= buffer_.size();
+         i = text.find(btf, i + 1)) {
       if (btf_size(std::span(buffer_).subspan(i, 64), image_.byte_order) &&
           content_.btf.size() < kMostPlaces)
         content_.btf.push_back(gva + i);
@@ -91,10 +96,12 @@ class Search {
   }
 
   void follow_pointers() {
-    const std::size_t end = std::min(buffer_.size(), kChunk) / 8 * 8;
-    for (std::size_t i = 0; i < end; i += 8) {
-      const auto value =
-          load<std::uint64_t>(std::span(buffer_).subspan(i, 8), image_.byte_order);
+    const std::size_t size = image_.arch == Arch::i386 ? 4 : 8;
+    const std::size_t end = std::min(buffer_.size(), kChunk) / size * size;
+    for (std::size_t i = 0; i < end; i += size) {
+      const auto raw = std::span(buffer_).subspan(i, size);
+      const std::uint64_t value = size == 4 ? load<std::uint32_t>(raw, image_.byte_order)
+                                            : load<std::uint64_t>(raw, image_.byte_order);
       const std::uint64_t gpa = value - *page_offset_;
       if (value % kPage != 0 || gpa >= kLargestGpa) continue;
       if (followed_.size() == kMostFollowed || !followed_.insert(gpa).second) continue;

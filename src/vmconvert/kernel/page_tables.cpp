@@ -1,120 +1,130 @@
 #include "vmconvert/kernel/page_tables.h"
 
 #include <algorithm>
-#include <array>
 
 #include "vmconvert/base/packed.h"
-#include "vmconvert/base/text.h"
 
 namespace vmconvert {
 namespace {
 
-constexpr std::size_t kEntrySize = 8;
+using Kind = PageTableEntry::Kind;
+
 // Tables a walk over a range may read: those of 64 GiB mapped by single pages. Hostile tables may
 // refer to each other, so that following all of them would never end.
 constexpr std::size_t kMostTables = 32768;
-
+constexpr std::size_t kLargestEntry = 8;
 constexpr unsigned kLinearShift = 12;  // pieces in which a linear mapping is read
 
-using Kind = PageTableEntry::Kind;
+constexpr std::uint64_t low_bits(unsigned n) { return (std::uint64_t{1} << n) - 1; }
 
-std::uint64_t low_bits(unsigned n) { return (std::uint64_t{1} << n) - 1; }
-
-PageTableEntry page(const PagingMode& mode, std::uint64_t entry, std::size_t depth) {
-  return {Kind::page, entry & mode.address_mask & ~low_bits(mode.levels[depth].shift)};
+std::uint64_t load_entry(const PagingMode& mode, std::span<const std::byte> bytes) {
+  return mode.entry_size == 4 ? load<std::uint32_t>(bytes, mode.order)
+                              : load<std::uint64_t>(bytes, mode.order);
 }
 
-PageTableEntry decode_x86_64(const PagingMode& mode, std::uint64_t entry, std::size_t depth) {
-  constexpr std::uint64_t kPresent = 1, kPageSize = 0x80;
-  if ((entry & kPresent) == 0) return {};
-  const bool may_be_large = depth + 3 >= mode.levels.size();  // 1 GiB and 2 MiB pages
-  if (depth + 1 == mode.levels.size() || (may_be_large && (entry & kPageSize) != 0))
-    return page(mode, entry, depth);
-  return {Kind::table, entry & mode.address_mask};
+bool is_covered(const PagingMode& mode, GuestVirtAddr at) {
+  const std::uint64_t upper = at.value & mode.fixed_bits;
+  return upper == mode.fixed_values[0] || upper == mode.fixed_values[1];
 }
 
-PageTableEntry decode_aarch64(const PagingMode& mode, std::uint64_t entry, std::size_t depth) {
-  const std::uint64_t type = entry & 3;
-  if (depth + 1 == mode.levels.size()) return type == 3 ? page(mode, entry, depth) : PageTableEntry{};
-  if (type == 3) return {Kind::table, entry & mode.address_mask};
-  return type == 1 ? page(mode, entry, depth) : PageTableEntry{};
+/// The parts of `range` that the tables translate; the very last byte of all addresses is left out.
+std::vector<VirtualRange> covered(const PagingMode& mode, VirtualRange range) {
+  std::vector<VirtualRange> parts;
+  for (std::size_t i = 0; i < mode.fixed_values.size(); ++i) {
+    if (i > 0 && mode.fixed_values[i] == mode.fixed_values[0]) break;
+    const std::uint64_t first = mode.fixed_values[i], last = first | ~mode.fixed_bits;
+    const auto all = VirtualRange::between({first}, {last == UINT64_MAX ? last : last + 1});
+    if (const auto part = all.intersection(range); !part.empty()) parts.push_back(part);
+  }
+  return parts;
 }
 
-PageTableEntry decode_riscv64(const PagingMode& mode, std::uint64_t entry, std::size_t depth) {
-  constexpr std::uint64_t kValid = 1, kReadWriteExecute = 0xe;
-  if ((entry & kValid) == 0) return {};
-  const std::uint64_t address = (entry & mode.address_mask) << 2;  // the frame number is at bit 10
-  if ((entry & kReadWriteExecute) != 0)
-    return {Kind::page, address & ~low_bits(mode.levels[depth].shift)};
-  return depth + 1 == mode.levels.size() ? PageTableEntry{} : PageTableEntry{Kind::table, address};
-}
+/// Visits a range of addresses in order, with each table on the way down read once.
+class Walk {
+ public:
+  Walk(const GuestImage& image, const PagingMode& mode, std::size_t most)
+      : image_(image), mode_(mode), most_(most) {}
 
-PageTableEntry decode_s390x(const PagingMode& mode, std::uint64_t entry, std::size_t depth) {
-  constexpr std::uint64_t kInvalid = 0x20, kPageInvalid = 0x400, kLarge = 0x400;
-  const std::size_t above_page = mode.levels.size() - 1 - depth;  // 0: page table, 1: segment table
-  if (above_page == 0)
-    return (entry & kPageInvalid) != 0 ? PageTableEntry{} : page(mode, entry, depth);
-  if ((entry & kInvalid) != 0) return {};
-  if (above_page <= 2 && (entry & kLarge) != 0) return page(mode, entry, depth);
-  // A segment entry leads to a page table of 2 KiB, the others to tables of 4 KiB and more.
-  return {Kind::table, entry & mode.address_mask & ~low_bits(above_page == 1 ? 11 : 12)};
-}
+  void over(GuestPhysAddr root, VirtualRange range) {
+    path_.clear();
+    open(root);
+    for (GuestVirtAddr at = range.begin(); at < range.end() && tables_ <= kMostTables;) {
+      const PageTableLevel level = mode_.levels[path_.size() - 1];
+      const PageTableEntry found = entry_for(at, level);
+      if (found.kind == Kind::table) {
+        open({found.address});
+        continue;
+      }
+      const std::uint64_t inside = at.value & low_bits(level.shift);
+      const std::uint64_t step =
+          std::min((std::uint64_t{1} << level.shift) - inside, range.end() - at);
+      if (found.kind == Kind::page) {
+        const GuestPhysAddr to{found.address + (at.value & low_bits(found.shift))};
+        if (!add({VirtualRange::sized(at, step), to})) return;
+      }
+      at = at + step;
+      leave_tables_ended_by(at);
+    }
+  }
+
+  std::vector<Mapping> take() { return std::move(result_); }
+
+ private:
+  /// One that cannot be read has no entries.
+  void open(GuestPhysAddr at) {
+    std::vector<std::byte> bytes(std::size_t{mode_.entry_size}
+                                 << mode_.levels[path_.size()].bits);
+    if (++tables_ > kMostTables || !read_guest(image_, at, bytes)) bytes.clear();
+    path_.push_back(std::move(bytes));
+  }
+
+  PageTableEntry entry_for(GuestVirtAddr at, PageTableLevel level) const {
+    const std::vector<std::byte>& table = path_.back();
+    if (table.empty()) return {};
+    const auto index = static_cast<std::size_t>((at.value >> level.shift) & low_bits(level.bits));
+    const auto raw = std::span(table).subspan(index * mode_.entry_size);
+    return mode_.decode(mode_, load_entry(mode_, raw), path_.size() - 1);
+  }
+
+  void leave_tables_ended_by(GuestVirtAddr at) {
+    while (path_.size() > 1 && (at.value & low_bits(mode_.levels[path_.size() - 2].shift)) == 0)
+      path_.pop_back();
+  }
+
+  /// False if there are enough.
+  bool add(const Mapping& mapping) {
+    Mapping* last = result_.empty() ? nullptr : &result_.back();
+    if (last != nullptr && last->guest_virtual.end() == mapping.guest_virtual.begin() &&
+        last->guest_physical.value + last->guest_virtual.size() == mapping.guest_physical.value) {
+      last->guest_virtual = VirtualRange::between(last->guest_virtual.begin(),
+                                                  mapping.guest_virtual.end());
+      return true;
+    }
+    if (result_.size() == most_) return false;
+    result_.push_back(mapping);
+    return true;
+  }
+
+  const GuestImage& image_;
+  const PagingMode& mode_;
+  std::size_t most_;
+  std::size_t tables_ = 0;
+  std::vector<std::vector<std::byte>> path_;  ///< from the root to the table in use
+  std::vector<Mapping> result_;
+};
 
 }  // namespace
 
-PagingMode x86_64_paging(bool five_levels) {
-  PagingMode mode{.name = five_levels ? "x86-64, 5 levels" : "x86-64, 4 levels",
-                  .levels = {{39, 9}, {30, 9}, {21, 9}, {12, 9}},
-                  .address_mask = 0x000ffffffffff000,
-                  .decode = decode_x86_64};
-  if (five_levels) mode.levels.insert(mode.levels.begin(), {48, 9});
-  return mode;
-}
-
-PagingMode aarch64_paging(unsigned page_shift, unsigned va_bits) {
-  PagingMode mode{.name = "aarch64, " + std::to_string(std::uint64_t{1} << (page_shift - 10)) +
-                          " KiB pages, " + std::to_string(va_bits) + " bits",
-                  .address_mask = 0x0000ffffffffffff & ~low_bits(page_shift),
-                  .decode = decode_aarch64};
-  const unsigned bits = page_shift - 3;
-  for (unsigned shift = page_shift; shift < va_bits; shift += bits) {
-    mode.levels.insert(mode.levels.begin(), {shift, std::min(bits, va_bits - shift)});
-  }
-  return mode;
-}
-
-PagingMode riscv64_paging(unsigned va_bits) {
-  PagingMode mode{.name = "riscv64, Sv" + std::to_string(va_bits),
-                  .address_mask = low_bits(54) & ~low_bits(10),
-                  .decode = decode_riscv64};
-  for (unsigned shift = 12; shift < va_bits; shift += 9)
-    mode.levels.insert(mode.levels.begin(), {shift, 9});
-  return mode;
-}
-
-PagingMode s390x_paging(unsigned top_table) {
-  PagingMode mode{.name = "s390x, " + std::to_string(top_table + 2) + " levels",
-                  .order = std::endian::big,
-                  .levels = {{20, 11}, {12, 8}},
-                  .address_mask = ~std::uint64_t{0x7ff},
-                  .decode = decode_s390x};
-  for (unsigned level = 0; level < top_table; ++level)
-    mode.levels.insert(mode.levels.begin(), {31 + 11 * level, 11});
-  return mode;
-}
-
-PagingMode linear_mapping(std::uint64_t offset) {
-  return {.name = "linear mapping at " + hex(offset), .levels = {}, .linear = offset};
-}
-
 std::optional<std::uint64_t> PageTables::entry(GuestPhysAddr table, std::uint64_t index) const {
-  std::array<std::byte, kEntrySize> bytes{};
-  const auto at = GuestRange::try_sized(table, (index + 1) * kEntrySize);
-  if (!at || !read_guest(*image_, table + index * kEntrySize, bytes)) return std::nullopt;
-  return load<std::uint64_t>(bytes, mode_.order);
+  std::array<std::byte, kLargestEntry> buffer{};
+  const auto bytes = std::span(buffer).first(mode_.entry_size);
+  const auto before = GuestRange::try_sized(table, index * mode_.entry_size);
+  if (!before || !read_guest(*image_, before->end(), bytes)) return std::nullopt;
+  return load_entry(mode_, bytes);
 }
 
 std::optional<GuestPhysAddr> PageTables::translate(GuestVirtAddr at) const {
+  if (!is_covered(mode_, at)) return std::nullopt;
   if (mode_.linear) return GuestPhysAddr{at.value - *mode_.linear};
   GuestPhysAddr table = root_;
   for (std::size_t depth = 0; depth < mode_.levels.size(); ++depth) {
@@ -124,66 +134,21 @@ std::optional<GuestPhysAddr> PageTables::translate(GuestVirtAddr at) const {
     const PageTableEntry decoded = mode_.decode(mode_, *raw, depth);
     if (decoded.kind == Kind::absent) return std::nullopt;
     if (decoded.kind == Kind::page)
-      return GuestPhysAddr{decoded.address + (at.value & low_bits(level.shift))};
+      return GuestPhysAddr{decoded.address + (at.value & low_bits(decoded.shift))};
     table = {decoded.address};
   }
   return std::nullopt;
 }
 
 std::vector<Mapping> PageTables::mappings(VirtualRange range, std::size_t most) const {
-  struct Table {
-    std::size_t depth;
-    std::vector<std::byte> bytes;
-  };
-  if (mode_.linear) return {{range, {range.begin().value - *mode_.linear}}};
-  std::vector<Mapping> result;
-  std::vector<Table> path;  // from the root to the table in use
-  std::size_t tables = 0;
-  const auto open = [&](GuestPhysAddr at) {
-    const std::size_t depth = path.size();
-    std::vector<std::byte> bytes(kEntrySize << mode_.levels[depth].bits);
-    if (++tables > kMostTables || !read_guest(*image_, at, bytes)) bytes.clear();
-    path.push_back({depth, std::move(bytes)});
-  };
-  open(root_);
-  for (GuestVirtAddr at = range.begin(); at < range.end() && tables <= kMostTables;) {
-    const Table& table = path.back();
-    const PageTableLevel level = mode_.levels[table.depth];
-    const std::uint64_t index = (at.value >> level.shift) & low_bits(level.bits);
-    PageTableEntry found;
-    if (!table.bytes.empty()) {
-      const auto raw = std::span(table.bytes).subspan(static_cast<std::size_t>(index) * kEntrySize);
-      found = mode_.decode(mode_, load<std::uint64_t>(raw, mode_.order), table.depth);
-    }
-    if (found.kind == Kind::table) {
-      open({found.address});
-      continue;
-    }
-    // An empty table that could not be read is stepped over as a whole: its parent's entry.
-    const std::uint64_t size = std::uint64_t{1} << level.shift;
-    const std::uint64_t inside = at.value & (size - 1);
-    const std::uint64_t step = std::min(size - inside, range.end() - at);
-    if (found.kind == Kind::page) {
-      const Mapping mapping{VirtualRange::sized(at, step), {found.address + inside}};
-      Mapping* last = result.empty() ? nullptr : &result.back();
-      if (last != nullptr && last->guest_virtual.end() == at &&
-          last->guest_physical.value + last->guest_virtual.size() == mapping.guest_physical.value) {
-        last->guest_virtual = VirtualRange::between(last->guest_virtual.begin(),
-                                                    mapping.guest_virtual.end());
-      } else if (result.size() == most) {
-        break;
-      } else {
-        result.push_back(mapping);
-      }
-    }
-    at = at + step;
-    // Back up to the level whose entry changed.
-    while (path.size() > 1) {
-      const unsigned covered = mode_.levels[path.size() - 2].shift;
-      if ((at.value & low_bits(covered)) != 0) break;
-      path.pop_back();
-    }
+  if (!mode_.linear) {
+    Walk walk(*image_, mode_, most);
+    for (const VirtualRange part : covered(mode_, range)) walk.over(root_, part);
+    return walk.take();
   }
+  std::vector<Mapping> result;
+  for (const VirtualRange part : covered(mode_, range))
+    result.push_back({part, {part.begin().value - *mode_.linear}});
   return result;
 }
 
@@ -201,10 +166,12 @@ bool PageTables::read(GuestVirtAddr at, std::span<std::byte> out) const {
   return true;
 }
 
-std::optional<std::uint64_t> PageTables::read_u64(GuestVirtAddr at) const {
-  std::array<std::byte, 8> bytes{};
+std::optional<std::uint64_t> PageTables::read_pointer(GuestVirtAddr at) const {
+  std::array<std::byte, 8> buffer{};
+  const auto bytes = std::span(buffer).first(pointer_size());
   if (!read(at, bytes)) return std::nullopt;
-  return load<std::uint64_t>(bytes, mode_.order);
+  return pointer_size() == 4 ? load<std::uint32_t>(bytes, guest_order())
+                             : load<std::uint64_t>(bytes, guest_order());
 }
 
 }  // namespace vmconvert

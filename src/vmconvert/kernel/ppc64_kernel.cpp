@@ -1,19 +1,21 @@
 #include "vmconvert/kernel/kernel_arch.h"
+#include "vmconvert/kernel/kernel_image.h"
 
 namespace vmconvert {
 namespace {
 
 // Truth: Linux arch/powerpc/include/asm/page.h: KERNELBASE and PAGE_OFFSET of 64-bit kernels. The
-// kernel runs in its direct map, whether hash or radix tables implement it.
+// kernel runs in its direct map, whether a hash table or radix tables implement it.
 constexpr std::uint64_t kPageOffset = 0xc000000000000000;
 constexpr std::uint64_t kImage = 96 << 20;
+constexpr std::uint64_t kTableAlignment = 4096;
 
-KernelRoot make_root(const GuestImage& image, std::string origin) {
-  PagingMode mode = linear_mapping(kPageOffset);
-  mode.order = image.byte_order;
+KernelRoot make_root(const GuestImage& image, PagingMode mode, std::uint64_t root,
+                     std::string origin) {
+  if (mode.linear) mode.order = image.byte_order;
   const auto window = VirtualRange::sized({kPageOffset}, kImage);
   return {.mode = std::move(mode),
-          .root = {0},
+          .root = {root},
           .origin = std::move(origin),
           .image_window = window,
           .in_image = {},
@@ -22,12 +24,26 @@ KernelRoot make_root(const GuestImage& image, std::string origin) {
           .direct_map_alignment = 1};
 }
 
-std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
-  return {make_root(image, "the architecture's linear mapping")};
+/// Radix tables, if there are any at swapper_pg_dir; else that the mapping is linear has to be taken
+/// from the architecture: of a hash table it cannot be told by walking it from the kernel's own.
+std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage& image, const Vmcoreinfo& info) {
+  const auto symbol = info.symbol("swapper_pg_dir");
+  if (!symbol || *symbol < kPageOffset || *symbol % kTableAlignment != 0) return {};
+  const unsigned page_shift = info.value("PAGESIZE") == "65536" ? 16 : 12;
+  return {make_root(image, ppc64_radix_paging(page_shift), *symbol - kPageOffset,
+                    "swapper_pg_dir of VMCOREINFO"),
+          make_root(image, linear_mapping(kPageOffset), 0, "the architecture's linear mapping")};
 }
 
-std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage& image, const Vmcoreinfo&) {
-  return roots_of_vcpus(image);
+/// No register leads to the tables. But a kernel that runs has a VMCOREINFO that its image points to,
+/// by pointers that it set when it had come to its place.
+std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
+  const std::vector<Mapping> window{{VirtualRange::sized({kPageOffset}, kImage), {0}}};
+  std::vector<KernelRoot> roots;
+  for (const Vmcoreinfo& note : search_kernel_image(image, window, kPageOffset).notes) {
+    for (KernelRoot& root : roots_of_vmcoreinfo(image, note)) roots.push_back(std::move(root));
+  }
+  return roots;
 }
 
 }  // namespace

@@ -10,15 +10,21 @@ constexpr std::uint64_t kBefore = 64 << 20, kBehind = 192 << 20;
 constexpr GuestVirtAddr kImages{0xffffffff00000000};  // modules, BPF and the kernel's image
 constexpr std::uint64_t kDirectMapAlignment = 2 << 20;
 
+/// PAGE_OFFSET of the kernels that used this mode. Of several the highest first: what lies below the
+/// direct map of an older kernel is within that of a newer one.
+std::vector<std::uint64_t> page_offsets(unsigned va_bits) {
+  if (va_bits == 39) return {0xffffffe000000000, 0xffffffd800000000, 0xffffffd600000000};
+  return {va_bits == 48 ? 0xffffaf8000000000 : 0xff60000000000000};
+}
+
 std::optional<KernelRoot> make_root(const GuestImage& image, GuestPhysAddr root, unsigned va_bits,
                                     std::uint64_t in_image, std::string origin) {
   if (in_image < kBefore || in_image > UINT64_MAX - kBehind) return std::nullopt;
   PagingMode mode = riscv64_paging(va_bits);
   mode.order = image.byte_order;
-  // The lowest PAGE_OFFSET that a kernel used for this mode.
-  const GuestVirtAddr page_offset{va_bits == 39   ? 0xffffffd600000000
-                                  : va_bits == 48 ? 0xffff8f8000000000
-                                                  : 0xff60000000000000};
+  std::vector<VirtualRange> direct_maps;
+  for (const std::uint64_t page_offset : page_offsets(va_bits))
+    direct_maps.push_back(VirtualRange::between({page_offset}, kImages));
   return KernelRoot{
       .mode = std::move(mode),
       .root = root,
@@ -26,7 +32,7 @@ std::optional<KernelRoot> make_root(const GuestImage& image, GuestPhysAddr root,
       .image_window = VirtualRange::between({in_image - kBefore}, {in_image + kBehind}),
       .in_image = GuestVirtAddr{in_image},
       .image_alignment = 4096,
-      .direct_map_windows = {VirtualRange::between(page_offset, kImages)},
+      .direct_map_windows = std::move(direct_maps),
       .direct_map_alignment = kDirectMapAlignment};
 }
 

@@ -12,6 +12,7 @@ constexpr std::uint64_t kProgramNewPsw = 0x1d0 + 8;  // address of the program c
 constexpr GuestPhysAddr kVmcoreInfo{0xe0c};          // of the lowcore at 0, not of the prefix area
 constexpr std::uint64_t kBefore = 64 << 20, kBehind = 192 << 20;
 constexpr std::uint64_t kMegabyte = 1 << 20;
+constexpr std::uint64_t kRootMask = ~std::uint64_t{0xfff};
 
 std::optional<std::uint64_t> read_word(const GuestImage& image, GuestPhysAddr at) {
   std::array<std::byte, 8> bytes{};
@@ -44,22 +45,27 @@ std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
     for (const std::size_t cr : {13U, 1U}) {  // the home space is the kernel's; else what is in use
       const std::uint64_t asce = vcpu->crs[cr];
       constexpr std::uint64_t kRealSpace = 0x20;
-      if ((asce & ~std::uint64_t{0xfff}) == 0 || (asce & kRealSpace) != 0) continue;
-      roots.push_back(make_root({asce & ~std::uint64_t{0xfff}}, (asce >> 2) & 3, *handler,
+      if ((asce & kRootMask) == 0 || (asce & kRealSpace) != 0) continue;
+      roots.push_back(make_root({asce & kRootMask}, (asce >> 2) & 3, *handler,
                                 "CR" + std::to_string(cr) + " of vCPU " + std::to_string(i)));
     }
   }
   return roots;
 }
 
-/// Before Linux 6.10 the kernel runs at its physical address.
+/// Since Linux 6.10 the kernel does not run at its physical address.
 std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage&, const Vmcoreinfo& info) {
-  const auto root = info.symbol("swapper_pg_dir");
+  const auto symbol = info.symbol("swapper_pg_dir");
   const auto in_image = info.symbol("init_uts_ns");
-  if (!root || !in_image || !is_address(*in_image)) return {};
+  if (!symbol || !in_image || !is_address(*in_image)) return {};
+  std::uint64_t moved = 0;
+  if (const auto physical = info.hex_value("KERNELOFFPHYS"))
+    moved = info.hex_value("KERNELOFFSET").value_or(0) - *physical;
   std::vector<KernelRoot> roots;
-  for (const unsigned top_table : {1U, 2U})
-    roots.push_back(make_root({*root}, top_table, *in_image, "swapper_pg_dir of VMCOREINFO"));
+  for (const unsigned top_table : {1U, 2U, 0U, 3U}) {
+    roots.push_back(make_root({(*symbol - moved) & kRootMask}, top_table, *in_image,
+                              "swapper_pg_dir of VMCOREINFO"));
+  }
   return roots;
 }
 

@@ -16,7 +16,7 @@ struct Layout {
 };
 
 std::optional<Layout> read_layout(const PageTables& tables, const KernelImageContent& content) {
-  const std::endian order = tables.mode().order;
+  const std::endian order = tables.guest_order();
   for (const GuestVirtAddr at : content.btf) {
     std::vector<std::byte> bytes(64);
     if (!tables.read(at, bytes)) continue;
@@ -42,7 +42,7 @@ std::optional<Task> read_task(const PageTables& tables, const Layout& layout, st
   std::array<std::byte, 4> pid{};
   if (!tables.read({at + layout.comm}, comm) || !tables.read({at + layout.pid}, pid))
     return std::nullopt;
-  task.pid = static_cast<std::int32_t>(load<std::uint32_t>(pid, tables.mode().order));
+  task.pid = static_cast<std::int32_t>(load<std::uint32_t>(pid, tables.guest_order()));
   const std::string_view text(reinterpret_cast<const char*>(comm.data()), comm.size());
   task.comm = text.substr(0, text.find('\0'));
   return task;
@@ -56,10 +56,10 @@ std::optional<std::vector<Task>> walk(const PageTables& tables, const Layout& la
   std::uint64_t at = head;
   do {
     const auto task = read_task(tables, layout, at - layout.tasks);
-    const auto next = tables.read_u64({at});
+    const auto next = tables.read_pointer({at});
     if (!task || !next || result.size() == kMostTasks) return std::nullopt;
     if (*next > UINT64_MAX - layout.comm - layout.pid - 4096) return std::nullopt;
-    const auto back = tables.read_u64({*next + 8});
+    const auto back = tables.read_pointer({*next + tables.pointer_size()});
     if (back != at) return std::nullopt;
     result.push_back(*task);
     at = *next;

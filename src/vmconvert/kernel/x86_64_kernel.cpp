@@ -2,6 +2,7 @@
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/kernel/kernel_arch.h"
+#include "vmconvert/kernel/x86_vcpus.h"
 
 namespace vmconvert {
 namespace {
@@ -14,7 +15,6 @@ constexpr std::uint64_t kImageAlignment = 2 << 20;
 constexpr std::uint64_t kDirectMapAlignment = std::uint64_t{1} << 30;  // of KASLR: one PUD
 constexpr std::uint64_t kFrameMask = 0x000ffffffffff000;
 constexpr std::uint64_t kUserHalf = 0x1000;  // KPTI: CR3 of the pair that user mode runs on
-constexpr std::uint64_t kCr0Paging = std::uint64_t{1} << 31;
 constexpr std::uint64_t kCr4FiveLevels = 1 << 12;
 // SEV's C-bit is told by CPUID, which is not saved; these are the places there are.
 constexpr std::uint64_t kEncryptionMasks[] = {0, std::uint64_t{1} << 51, std::uint64_t{1} << 47};
@@ -45,16 +45,13 @@ std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
     });
     if (!known) roots.push_back(std::move(root));
   };
-  for (std::size_t i = 0; i < image.vcpus.size(); ++i) {
-    const auto* vcpu = std::get_if<X86Registers>(&image.vcpus[i]);
-    if (vcpu == nullptr || (vcpu->cr0 & kCr0Paging) == 0) continue;
-    const std::string origin = "CR3 of vCPU " + std::to_string(i);
-    const bool five_levels = (vcpu->cr4 & kCr4FiveLevels) != 0;
+  for (const X86Paging& vcpu : x86_vcpus(image)) {
+    const bool five_levels = (vcpu.cr4 & kCr4FiveLevels) != 0;
     for (const std::uint64_t mask : kEncryptionMasks) {
-      if (mask != 0 && (vcpu->cr3 & mask) == 0) continue;
-      const std::uint64_t cr3 = vcpu->cr3 & kFrameMask & ~mask;
-      add(make_root({cr3 & ~kUserHalf}, five_levels, mask, origin));
-      if ((cr3 & kUserHalf) != 0) add(make_root({cr3}, five_levels, mask, origin));
+      if (mask != 0 && (vcpu.cr3 & mask) == 0) continue;
+      const std::uint64_t cr3 = vcpu.cr3 & kFrameMask & ~mask;
+      add(make_root({cr3 & ~kUserHalf}, five_levels, mask, vcpu.origin));
+      if ((cr3 & kUserHalf) != 0) add(make_root({cr3}, five_levels, mask, vcpu.origin));
     }
   }
   return roots;
@@ -82,15 +79,16 @@ std::vector<KernelRoot> roots_of_vmlinux(const Vmlinux& vmlinux, GuestPhysAddr b
   return {make_root(root, false, 0, origin), make_root(root, true, 0, origin)};
 }
 
-void complete(KernelFacts& facts, const std::string& origin) {
-  const std::uint64_t inside = facts.image->at - kStartKernelMap;
-  facts.phys_base = {static_cast<std::int64_t>(facts.image->guest.begin().value - inside), origin};
+void complete(KernelFacts& facts, const PageTables&, const std::string& origin) {
+  const KernelMapping& image = facts.image.front();
+  const std::uint64_t inside = image.at - kStartKernelMap;
+  facts.phys_base = {static_cast<std::int64_t>(image.guest.begin().value - inside), origin};
   facts.kaslr_offset = {inside - kDefaultStart, origin + ", with the default CONFIG_PHYSICAL_START"};
 }
 
 std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux) {
   const KernelFacts& facts = kernel.facts;
-  const std::uint64_t at = facts.image->at.value;
+  const std::uint64_t at = facts.image.front().at.value;
   const std::uint64_t offset = at - first_symbol(vmlinux, {"_text"}).value_or(at);
   std::string info = "OSRELEASE=" + facts.release + "\nPAGESIZE=4096\n";
   const auto add_symbol = [&](std::string_view key,

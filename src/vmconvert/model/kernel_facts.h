@@ -44,9 +44,13 @@ struct KernelFacts {
   std::optional<Derived<std::int64_t>> phys_base;      ///< x86-64: gpa = gva - 0xffffffff80000000 + this
   std::optional<Derived<std::uint64_t>> kaslr_offset;  ///< how far the kernel image was moved
   std::optional<Derived<std::uint64_t>> page_offset;   ///< gva of gpa 0 in the direct map
+  /// Where the direct map ends in guest memory; nothing: nowhere. That of i386 holds low memory alone.
+  std::optional<GuestPhysAddr> direct_map_end;
   std::optional<Derived<GuestPhysAddr>> page_tables;   ///< of the kernel: root
-  /// The kernel image: its own addresses, not those of the direct map. One range, or empty.
-  std::optional<KernelMapping> image;
+  /// The kernel image at its own addresses, not those of the direct map: ascending, all equally far
+  /// from their gpa. Between them is what the kernel does not map (any more), such as its
+  /// initialisation code. Empty if it has no addresses of its own.
+  std::vector<KernelMapping> image;
 };
 
 }  // namespace vmconvert
