@@ -38,11 +38,12 @@ bool has_process_note(std::span<const std::byte> notes, std::endian order) {
 }
 
 /// What a core file is of, by what of it lies in the window. A process has no physical addresses:
-/// every p_paddr is 0 and the segments differ by p_vaddr. Of a guest with one range of memory that
-/// begins at 0 both are 0.
+/// every p_paddr is 0 and the segments, of which it has several, differ by p_vaddr. Of a guest with
+/// one range of memory that begins at 0 p_paddr is 0, too.
 Match probe_core(const ProbeWindow& window, const ElfHeader& header) {
   const std::vector<ElfSegment> segments = peek_elf_segments(window.head, header);
-  bool any_load = false, any_paddr = false, any_vaddr = false;
+  bool any_paddr = false;
+  std::size_t loads = 0;
   for (const ElfSegment& s : segments) {
     if (s.p_type == elf::kNote && s.p_offset < window.head.size()) {
       const auto rest = window.head.subspan(static_cast<std::size_t>(s.p_offset));
@@ -51,11 +52,10 @@ Match probe_core(const ProbeWindow& window, const ElfHeader& header) {
         return Match::no;
     }
     if (s.p_type != elf::kLoad) continue;
-    any_load = true;
+    ++loads;
     any_paddr = any_paddr || s.p_paddr != 0;
-    any_vaddr = any_vaddr || s.p_vaddr != 0;
   }
-  if (any_load) return any_paddr || !any_vaddr ? Match::yes : Match::no;
+  if (loads != 0) return any_paddr || loads == 1 ? Match::yes : Match::no;
   // Xen's dump-cores have sections alone. Program headers beyond the window may be anybody's.
   return header.e_phnum != 0 && segments.empty() ? Match::maybe : Match::no;
 }

@@ -8,6 +8,7 @@
 namespace vmconvert {
 namespace {
 
+constexpr std::uint64_t kPage = 4096;
 // A kernel's image takes a few mappings; a hostile one could take any number.
 constexpr std::size_t kMostMappings = 4096;
 // Its code and data, with a gap where its initialisation code was. More are left to the direct map.
@@ -23,7 +24,9 @@ std::uint64_t delta_of(const Mapping& m) {
 /// The mappings of the image: all of it lies equally far from its gpa. Other things may be mapped
 /// in the window, such as modules behind the image.
 std::vector<Mapping> image_mappings(const PageTables& tables, const KernelRoot& root) {
-  auto found = tables.mappings(root.image_window, kMostMappings);
+  const GuestVirtAddr begin{root.image_window.begin().value / kPage * kPage};
+  auto found =
+      tables.mappings(VirtualRange::between(begin, root.image_window.end()), kMostMappings);
   if (found.empty()) return {};
   std::uint64_t delta = delta_of(found.front());
   if (root.in_image) {

@@ -109,7 +109,7 @@ PagingMode i386_paging(bool pae) {
   PagingMode mode{.name = pae ? "i386, PAE" : "i386, 2 levels",
                   .entry_size = pae ? 8U : 4U,
                   .levels = {{22, 10}, {12, 10}},
-                  .address_mask = pae ? 0x000ffffffffff000 : 0xfffff000,
+                  .address_mask = pae ? 0x000ffffffffff000U : 0xfffff000U,
                   .largest_page = pae ? 21U : 22U,
                   .fixed_bits = ~low_bits(32),
                   .decode = pae ? decode_x86 : decode_x86_32_bit};
