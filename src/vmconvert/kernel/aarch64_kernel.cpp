@@ -2,6 +2,7 @@
 #include <bit>
 
 #include "vmconvert/kernel/kernel_arch.h"
+#include "vmconvert/kernel/synthesised_vmcoreinfo.h"
 
 namespace vmconvert {
 namespace {
@@ -91,6 +92,31 @@ std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage& image, const Vmcor
   return roots;
 }
 
+/// PHYS_OFFSET is where in guest memory the direct map's first address would be. It may lie outside of
+/// memory: KASLR moves it.
+std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux,
+                                  std::uint64_t offset) {
+  const PagingMode& mode = kernel.tables.mode();
+  const GuestVirtAddr in_image = kernel.content.banner_places.front();
+  const GuestPhysAddr at = kernel.tables.translate(in_image).value_or(GuestPhysAddr{0});
+  const std::uint64_t lower_half = mode.fixed_bits;
+  const int va_bits = std::popcount(~lower_half);
+  SynthesisedVmcoreinfo info(vmlinux, offset, kernel.facts.release,
+                             std::uint64_t{1} << mode.levels.back().shift);
+  info.add_symbol("init_uts_ns");
+  info.add_symbol("swapper_pg_dir");
+  info.add_symbol("_stext");
+  info.add_number("VA_BITS", va_bits);
+  info.add_hex_number("TCR_EL1_T1SZ", static_cast<std::uint64_t>(64 - va_bits));
+  info.add_hex_number("kimage_voffset", in_image.value - at.value);
+  if (const auto& page_offset = kernel.facts.page_offset) {
+    const std::uint64_t upper_half = lower_half | std::uint64_t{1} << (va_bits - 1);
+    const bool is_upper = page_offset->value + at.value >= upper_half;
+    info.add_hex_number("PHYS_OFFSET", (is_upper ? upper_half : lower_half) - page_offset->value);
+  }
+  return std::move(info).finish();
+}
+
 }  // namespace
 
 constinit const KernelArch kAarch64Kernel{.arch = Arch::aarch64,
@@ -99,6 +125,6 @@ constinit const KernelArch kAarch64Kernel{.arch = Arch::aarch64,
                                           .roots_of_vmlinux = nullptr,
                                           .announced_vmcoreinfo = nullptr,
                                           .complete = nullptr,
-                                          .synthesise_vmcoreinfo = nullptr};
+                                          .synthesise_vmcoreinfo = synthesise_vmcoreinfo};
 
 }  // namespace vmconvert

@@ -120,24 +120,13 @@ class Finder {
     return at ? read_vmcoreinfo(image_, *at, "which the kernel announces") : std::nullopt;
   }
 
-  /// Whether the guest's banner stands where the symbols of a file say that has no content of its
-  /// own.
-  bool banner_is_at_symbol(const FoundKernel& found) const {
-    const auto banner = first_symbol(*vmlinux_, {"linux_banner"}),
-               text = first_symbol(*vmlinux_, {"_text"});
-    if (!banner || !text || !found.facts.image) return false;
-    std::string read(found.facts.banner.size(), '\0');
-    return found.tables.read(found.facts.image->at + (*banner - *text),
-                             std::as_writable_bytes(std::span(read))) &&
-           read == found.facts.banner;
-  }
-
   void check_vmlinux(const FoundKernel& found) const {
     if (!vmlinux_) return;
     const auto machine = machine_by_elf(true, image_.byte_order, vmlinux_->machine);
     if (!machine || machine->arch != image_.arch)
       throw Error(ErrorKind::usage, vmlinux_->file, std::nullopt, "is of another architecture");
-    if (vmlinux_->banner.empty() ? banner_is_at_symbol(found)
+    // A file may have symbols but no content of its own.
+    if (vmlinux_->banner.empty() ? offset_in_guest(found, *vmlinux_).has_value()
                                  : vmlinux_->banner == found.facts.banner)
       return;
     throw Error(ErrorKind::usage, vmlinux_->file, std::nullopt,
@@ -152,8 +141,10 @@ class Finder {
     } else if (options_.scan != Scan::none && !found.content.notes.empty()) {
       image_.vmcoreinfo = std::move(found.content.notes.front());
     } else if (vmlinux_ && arch_->synthesise_vmcoreinfo != nullptr) {
-      image_.vmcoreinfo = {arch_->synthesise_vmcoreinfo(found, *vmlinux_),
-                           "synthesised from " + vmlinux_->file};
+      if (const auto offset = offset_in_guest(found, *vmlinux_)) {
+        image_.vmcoreinfo = {arch_->synthesise_vmcoreinfo(found, *vmlinux_, *offset),
+                             "synthesised from " + vmlinux_->file};
+      }
     }
   }
 

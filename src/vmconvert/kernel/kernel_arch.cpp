@@ -146,6 +146,20 @@ std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& a
   return FoundKernel{std::move(facts), std::move(content), tables};
 }
 
+std::optional<std::uint64_t> offset_in_guest(const FoundKernel& kernel, const Vmlinux& vmlinux) {
+  const auto banner = first_symbol(vmlinux, {"linux_banner"}),
+             text = first_symbol(vmlinux, {"_stext"});
+  if (!banner || !text) return std::nullopt;
+  for (const GuestVirtAddr place : kernel.content.banner_places) {
+    const std::uint64_t offset = place.value - *banner;
+    if (offset % kPage != 0) continue;
+    const auto code = kernel.tables.translate({*text + offset}),
+               data = kernel.tables.translate(place);
+    if (code && data && place.value - data->value == *text + offset - code->value) return offset;
+  }
+  return std::nullopt;
+}
+
 std::optional<std::uint64_t> first_symbol(const Vmlinux& vmlinux,
                                           std::initializer_list<std::string_view> names) {
   for (const std::string_view name : names) {

@@ -41,7 +41,9 @@ struct KernelArch {
   /// nullptr: nothing.
   void (*complete)(KernelFacts& facts, const PageTables& tables, const std::string& origin);
   /// VMCOREINFO made from the symbols of the kernel's own file; nullptr: not supported.
-  std::string (*synthesise_vmcoreinfo)(const FoundKernel& kernel, const Vmlinux& vmlinux);
+  /// @param offset  offset_in_guest()
+  std::string (*synthesise_vmcoreinfo)(const FoundKernel& kernel, const Vmlinux& vmlinux,
+                                       std::uint64_t offset);
 };
 
 extern const KernelArch kX86_64Kernel;
@@ -57,6 +59,10 @@ const KernelArch* find_kernel_arch(Arch arch);
 /// The kernel that these page tables map, if they do: its image, the direct map, the banner.
 std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& arch,
                                     const KernelRoot& root);
+
+/// How far the kernel's symbols in the guest lie above those of its file: where the banner stands, and
+/// the first byte of its code is mapped. Nothing if the file is not that of this kernel.
+std::optional<std::uint64_t> offset_in_guest(const FoundKernel& kernel, const Vmlinux& vmlinux);
 
 /// The value of the first of these symbols that the kernel's file has.
 std::optional<std::uint64_t> first_symbol(const Vmlinux& vmlinux,

@@ -69,12 +69,8 @@ class Search {
  private:
   void in_chunk(GuestPhysAddr at, GuestVirtAddr gva) {
     const std::string_view text = text_of(buffer_);
-    for (std::size_t i = text.find(kBannerStart);
-         !has_build_number(content_.banner) && i != std::string_view::npos;
-         i = text.find(kBannerStart, i + 1)) {
-      std::string banner = parse_banner(text.substr(i, kLongestBanner + 1));
-      if (content_.banner.empty() || has_build_number(banner)) content_.banner = std::move(banner);
-    }
+    for (std::size_t i = text.find(kBannerStart); i < kChunk; i = text.find(kBannerStart, i + 1))
+      add_banner(parse_banner(text.substr(i, kLongestBanner + 1)), gva + i);
     for (std::size_t i = text.find(kNoteName); i != std::string_view::npos;
          i = text.find(kNoteName, i + 1)) {
       if (i >= 12 && i < kChunk + 12) add_note(at + (i - 12), "in the kernel's image");
@@ -93,6 +89,17 @@ class Search {
         content_.btf.push_back(gva + i);
     }
     if (page_offset_) follow_pointers();
+  }
+
+  void add_banner(std::string banner, GuestVirtAddr at) {
+    if (banner.empty()) return;
+    const bool better = has_build_number(banner) && !has_build_number(content_.banner);
+    if (content_.banner.empty() || better) {
+      content_.banner = std::move(banner);
+      content_.banner_places = {at};
+    } else if (banner == content_.banner && content_.banner_places.size() < kMostPlaces) {
+      content_.banner_places.push_back(at);
+    }
   }
 
   void follow_pointers() {

@@ -14,6 +14,8 @@ struct KernelImageContent {
   /// linux_banner without its end of line; empty if there is none. Of several the one with a build
   /// number ("#1"): Linux 6.1 and later also keep a weak version of the text without it.
   std::string banner;
+  /// Where it stands: linux_banner itself, but also copies of it, such as the one in the kernel's log.
+  std::vector<GuestVirtAddr> banner_places;
   /// VMCOREINFO that the image holds or points to, in the order found; the same text once.
   std::vector<Vmcoreinfo> notes;
   std::vector<GuestVirtAddr> btf;         ///< where type information seems to begin

@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "vmconvert/base/text.h"
 #include "vmconvert/kernel/kernel_arch.h"
+#include "vmconvert/kernel/synthesised_vmcoreinfo.h"
 #include "vmconvert/kernel/x86_vcpus.h"
 
 namespace vmconvert {
@@ -11,6 +11,7 @@ namespace {
 constexpr GuestVirtAddr kStartKernelMap{0xffffffff80000000};  // __START_KERNEL_map
 constexpr std::uint64_t kImageWindow = std::uint64_t{1} << 30;
 constexpr std::uint64_t kDefaultStart = 16 << 20;  // CONFIG_PHYSICAL_START
+constexpr std::uint64_t kPageSize = 4096;
 constexpr std::uint64_t kImageAlignment = 2 << 20;
 constexpr std::uint64_t kDirectMapAlignment = std::uint64_t{1} << 30;  // of KASLR: one PUD
 constexpr std::uint64_t kFrameMask = 0x000ffffffffff000;
@@ -86,28 +87,17 @@ void complete(KernelFacts& facts, const PageTables&, const std::string& origin) 
   facts.kaslr_offset = {inside - kDefaultStart, origin + ", with the default CONFIG_PHYSICAL_START"};
 }
 
-std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux) {
-  const KernelFacts& facts = kernel.facts;
-  const std::uint64_t at = facts.image.front().at.value;
-  const std::uint64_t offset = at - first_symbol(vmlinux, {"_text"}).value_or(at);
-  std::string info = "OSRELEASE=" + facts.release + "\nPAGESIZE=4096\n";
-  const auto add_symbol = [&](std::string_view key,
-                              std::initializer_list<std::string_view> names) {
-    if (const auto symbol = first_symbol(vmlinux, names)) {
-      info += "SYMBOL(" + std::string(key) + ")=" + hex(*symbol + offset).substr(2) + '\n';
-    }
-  };
-  add_symbol("init_uts_ns", {"init_uts_ns"});
-  add_symbol("swapper_pg_dir", {"init_top_pgt", "init_level4_pgt"});
-  add_symbol("init_top_pgt", {"init_top_pgt"});
-  add_symbol("init_level4_pgt", {"init_level4_pgt"});
-  add_symbol("_stext", {"_stext"});
-  const bool five_levels = kernel.tables.mode().levels.size() == 5;
-  info += "NUMBER(phys_base)=" + std::to_string(facts.phys_base->value) + '\n';
-  info += "NUMBER(pgtable_l5_enabled)=" + std::to_string(five_levels ? 1 : 0) + '\n';
-  info += "KERNELOFFSET=" + hex(offset).substr(2) + '\n';
-  info += "VMCONVERT=synthesised from page tables and the symbols of the kernel's file\n";
-  return info;
+std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux,
+                                  std::uint64_t offset) {
+  SynthesisedVmcoreinfo info(vmlinux, offset, kernel.facts.release, kPageSize);
+  info.add_symbol("init_uts_ns");
+  info.add_symbol("swapper_pg_dir", {"init_top_pgt", "init_level4_pgt"});
+  info.add_symbol("init_top_pgt");
+  info.add_symbol("init_level4_pgt");
+  info.add_symbol("_stext");
+  info.add_number("phys_base", kernel.facts.phys_base->value);
+  info.add_number("pgtable_l5_enabled", kernel.tables.mode().levels.size() == 5 ? 1 : 0);
+  return std::move(info).finish();
 }
 
 }  // namespace
