@@ -33,9 +33,9 @@ void check_facts(const GuestImage& image, const KernelMemory::Layout& layout) {
   CHECK(facts.kaslr_offset->value == layout.image_gva - 0xffffffff81000000);
   REQUIRE(facts.page_offset.has_value());
   CHECK(facts.page_offset->value == layout.page_offset);
-  REQUIRE(facts.image.has_value());
-  CHECK(facts.image->guest == GuestRange::sized({layout.image_gpa}, KernelMemory::kImageSize));
-  CHECK(facts.image->at == GuestVirtAddr{layout.image_gva});
+  REQUIRE(facts.image.size() == 1);
+  CHECK(facts.image[0].guest == GuestRange::sized({layout.image_gpa}, KernelMemory::kImageSize));
+  CHECK(facts.image[0].at == GuestVirtAddr{layout.image_gva});
 }
 
 TEST_CASE("kernel: the vCPU's page tables lead to it, its image to VMCOREINFO") {
@@ -164,7 +164,7 @@ TEST_CASE("kernel: a direct map that does not agree with memory gives no address
   find(result, memory.image({memory.root()}));
   REQUIRE(result.found);
   CHECK(!result.image.kernel.page_offset.has_value());
-  CHECK(result.image.kernel.image.has_value());
+  CHECK(!result.image.kernel.image.empty());
 }
 
 TEST_CASE("kernel: without a banner there is none") {

@@ -31,7 +31,7 @@ constexpr std::uint64_t kMap = 0xffff888000000000, kImage = 0xffffffff81000000;
 GuestImage mapped_image(std::uint64_t image_begin, std::uint64_t image_end) {
   GuestImage image = image_of({{0, 0xa000}, {0x100000, 0x140000}});
   image.kernel.page_offset = {kMap, "test"};
-  image.kernel.image = KernelMapping{guest_range(image_begin, image_end), {kImage}};
+  image.kernel.image = {KernelMapping{guest_range(image_begin, image_end), {kImage}}};
   return image;
 }
 
@@ -55,6 +55,23 @@ TEST_CASE("elf: an image at the border of a range, or beyond it, leaves no empty
         std::vector<Load>{{kMap, 0, 0xa000},
                           {kImage + 0x10000, 0x100000, 0x10000},
                           {kMap + 0x110000, 0x110000, 0x30000}});
+}
+
+TEST_CASE("elf: what lies between the parts of an image is in the direct map, which may end") {
+  GuestImage image = mapped_image(0x110000, 0x118000);
+  image.kernel.image.push_back({guest_range(0x120000, 0x128000), {kImage + 0x10000}});
+  image.kernel.direct_map_end = GuestPhysAddr{0x130000};
+  CHECK(loads_of(image) == std::vector<Load>{{kMap, 0, 0xa000},
+                                             {kMap + 0x100000, 0x100000, 0x10000},
+                                             {kImage, 0x110000, 0x8000},
+                                             {kMap + 0x118000, 0x118000, 0x8000},
+                                             {kImage + 0x10000, 0x120000, 0x8000},
+                                             {kMap + 0x128000, 0x128000, 0x8000},
+                                             {0, 0x130000, 0x10000}});
+  image.kernel.direct_map_end = GuestPhysAddr{0x8000};
+  image.kernel.image.clear();
+  CHECK(loads_of(image) ==
+        std::vector<Load>{{kMap, 0, 0x8000}, {0, 0x8000, 0x2000}, {0, 0x100000, 0x40000}});
 }
 
 TEST_CASE("elf: without a direct map only the image has virtual addresses") {

@@ -129,6 +129,7 @@ std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& a
   if (content.banner.empty()) return std::nullopt;
   drop_foreign_notes(content, VirtualRange::between(mappings.front().guest_virtual.begin(),
                                                     mappings.back().guest_virtual.end()));
+  if (root.needs_note && content.notes.empty()) return std::nullopt;
 
   const std::string walked = "page tables at " + hex(root.root.value) + ", " + root.origin;
   KernelFacts facts{.banner = content.banner,

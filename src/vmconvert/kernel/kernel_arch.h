@@ -23,6 +23,8 @@ struct KernelRoot {
   std::uint64_t image_alignment = 1;  ///< of the lowest mapping of the image
   std::vector<VirtualRange> direct_map_windows;
   std::uint64_t direct_map_alignment = 1;  ///< of gva - gpa
+  /// No tables prove it: what does is a VMCOREINFO that the image points to.
+  bool needs_note = false;
   bool high_memory = false;  ///< what is above the direct map is no reason to doubt it
 };
 

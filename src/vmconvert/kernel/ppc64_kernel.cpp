@@ -10,9 +10,8 @@ constexpr std::uint64_t kPageOffset = 0xc000000000000000;
 constexpr std::uint64_t kImage = 96 << 20;
 constexpr std::uint64_t kTableAlignment = 4096;
 
-KernelRoot make_root(const GuestImage& image, PagingMode mode, std::uint64_t root,
-                     std::string origin) {
-  if (mode.linear) mode.order = image.byte_order;
+KernelRoot make_root(PagingMode mode, std::uint64_t root, std::string origin) {
+  const bool is_linear = mode.linear.has_value();
   const auto window = VirtualRange::sized({kPageOffset}, kImage);
   return {.mode = std::move(mode),
           .root = {root},
@@ -21,18 +20,19 @@ KernelRoot make_root(const GuestImage& image, PagingMode mode, std::uint64_t roo
           .in_image = {},
           .image_alignment = 1,
           .direct_map_windows = {window},
-          .direct_map_alignment = 1};
+          .direct_map_alignment = 1,
+          .needs_note = is_linear};
 }
 
 /// Radix tables, if there are any at swapper_pg_dir; else that the mapping is linear has to be taken
 /// from the architecture: of a hash table it cannot be told by walking it from the kernel's own.
-std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage& image, const Vmcoreinfo& info) {
+std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage&, const Vmcoreinfo& info) {
   const auto symbol = info.symbol("swapper_pg_dir");
   if (!symbol || *symbol < kPageOffset || *symbol % kTableAlignment != 0) return {};
   const unsigned page_shift = info.value("PAGESIZE") == "65536" ? 16 : 12;
-  return {make_root(image, ppc64_radix_paging(page_shift), *symbol - kPageOffset,
+  return {make_root(ppc64_radix_paging(page_shift), *symbol - kPageOffset,
                     "swapper_pg_dir of VMCOREINFO"),
-          make_root(image, linear_mapping(kPageOffset), 0, "the architecture's linear mapping")};
+          make_root(linear_mapping(kPageOffset), 0, "the architecture's linear mapping")};
 }
 
 /// No register leads to the tables. But a kernel that runs has a VMCOREINFO that its image points to,
