@@ -124,6 +124,15 @@ def _load_segments(headers: list[tuple]) -> list[Segment]:
             for p_type, _, offset, _, paddr, filesz, _, _ in headers if p_type == _PT_LOAD]
 
 
+VirtualSegment = tuple[int, int, int]  # gva, gpa, size
+
+
+def virtual_segments(path: Path) -> list[VirtualSegment]:
+    """p_vaddr, p_paddr and size of each PT_LOAD."""
+    return [(vaddr, paddr, memsz) for p_type, _, _, vaddr, paddr, _, memsz, _ in _program_headers(path)[1]
+            if p_type == _PT_LOAD]
+
+
 def notes(path: Path) -> list[tuple[str, int, bytes]]:
     """(name, type, descriptor) of each ELF note, in file order."""
     _, headers, order = _program_headers(path)

@@ -212,7 +212,7 @@ TEST_CASE("kernel: ppc64 without VMCOREINFO is not taken on trust") {
   }
   // Nor is a note of an earlier boot, to which the image does not point.
   ForeignKernel kernel(hash_ppc64_kernel());
-  kernel.put_note(kernel.free_page(), kernel.vmcoreinfo());
+  kernel.memory().put(kernel.free_page(), kernel.vmcoreinfo());
   CHECK(!Result(kernel.image()).kernel.has_value());
 }
 
@@ -273,8 +273,7 @@ TEST_CASE("kernel: the notes of QEMU's dump lead to the page tables of x86") {
 }
 
 TEST_CASE("kernel: VMCOREINFO with any address for its tables is no harm") {
-  const std::uint64_t values[] = {0, 1, 0xffff, std::uint64_t{1} << 52, UINT64_MAX, UINT64_MAX - 7,
-                                  0xc000000000000000, 0x7fffffffffffffff};
+  const std::uint64_t values[] = {0, 0xffff, UINT64_MAX, 0xc000000000000000};
   for (const ForeignKernel::Layout& layout : foreign_kernels()) {
     CAPTURE(layout.name);
     for (const std::uint64_t value : values) {
@@ -299,11 +298,11 @@ TEST_CASE("kernel: whatever is damaged, what is told of the image is what the ta
   std::mt19937 random(4711);  // NOLINT: the same on every run
   for (const ForeignKernel::Layout& layout : foreign_kernels()) {
     CAPTURE(layout.name);
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < 4; ++round) {
       ForeignKernel kernel(layout);
       kernel.put_note(kernel.free_page(), kernel.vmcoreinfo());
       kernel.point_to(kernel.free_page());
-      for (int i = 0; i < 200; ++i) {
+      for (int i = 0; i < 10 << 2 * round; ++i) {
         const bool note = random() % 8 == 0;
         const std::uint64_t at =
             note ? kernel.free_page() + random() % 400 : kernel.root() + random() % 0x20000;

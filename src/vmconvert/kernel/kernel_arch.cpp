@@ -15,6 +15,7 @@ constexpr std::size_t kMostMappings = 4096;
 constexpr std::size_t kMostParts = 32;
 // What may lie in front of the direct map in its window, such as a process's LDT.
 constexpr int kMostInFront = 8;
+constexpr std::uint64_t kNear = std::uint64_t{1} << 30;
 
 /// How far gva and gpa are apart.
 std::uint64_t delta_of(const Mapping& m) {
@@ -70,43 +71,87 @@ void drop_foreign_notes(KernelImageContent& content, VirtualRange image) {
   });
 }
 
-/// gva - gpa of the direct map, if all that is mapped of it agrees.
-std::optional<std::uint64_t> check_page_offset(const GuestImage& image, const PageTables& tables,
-                                               std::uint64_t page_offset, GuestPhysAddr kernel,
-                                               bool high_memory) {
-  const auto agrees = [&](GuestPhysAddr at, bool must_be_mapped) {
-    const auto to = tables.translate({page_offset + at.value});
-    return to ? *to == at : !must_be_mapped;
-  };
-  if (!agrees(kernel, true)) return std::nullopt;
-  if (high_memory) return page_offset;
-  for (const GuestRange extent : image.runs.extents()) {
-    if (!agrees(extent.begin(), false) || !agrees({extent.end().value - 1}, false))
-      return std::nullopt;
-  }
-  return page_offset;
-}
+/// Looks for the direct map of a kernel whose image was found.
+class DirectMap {
+ public:
+  DirectMap(const GuestImage& image, const PageTables& tables, const KernelRoot& root,
+            const std::vector<Mapping>& kernel)
+      : image_(image), tables_(tables), root_(root), kernel_(kernel) {}
 
-std::optional<std::uint64_t> find_page_offset(const GuestImage& image, const PageTables& tables,
-                                              const KernelRoot& root, GuestPhysAddr kernel) {
-  for (VirtualRange window : root.direct_map_windows) {
-    for (int i = 0; i < kMostInFront && !window.empty(); ++i) {
-      const auto lowest = tables.mappings(window, 1);
+  /// gva - gpa. A kernel may run in its direct map; but its image, which is mapped linearly, too, must
+  /// not be taken for one.
+  std::optional<std::uint64_t> find() const {
+    const std::uint64_t of_image = delta_of(kernel_.front());
+    for (const VirtualRange window : root_.direct_map_windows) {
+      if (const auto found = find_in(window, of_image)) return found;
+    }
+    const bool in_window = std::any_of(
+        root_.direct_map_windows.begin(), root_.direct_map_windows.end(),
+        [&](VirtualRange w) { return w.contains(kernel_.front().guest_virtual.begin()); });
+    if (in_window && agrees(of_image) && maps_memory_around(of_image)) return of_image;
+    return std::nullopt;
+  }
+
+ private:
+  std::optional<std::uint64_t> find_in(VirtualRange window, std::uint64_t but_not) const {
+    for (int i = 0; i < kMostInFront; ++i) {
+      const auto lowest = tables_.mappings(window, 1);
       if (lowest.empty()) break;
       const std::uint64_t page_offset = delta_of(lowest.front());
-      if (page_offset % root.direct_map_alignment == 0) {
-        const auto good =
-            check_page_offset(image, tables, page_offset, kernel, root.high_memory);
-        if (good) return good;
-      }
+      if (page_offset != but_not && agrees(page_offset)) return page_offset;
       const GuestVirtAddr next{
-          align_up(lowest.front().guest_virtual.end().value, root.direct_map_alignment)};
+          align_up(lowest.front().guest_virtual.end().value, root_.direct_map_alignment)};
       if (next >= window.end()) break;
       window = VirtualRange::between(next, window.end());
     }
+    return std::nullopt;
   }
-  return std::nullopt;
-}
+
+  bool maps(std::uint64_t page_offset, GuestPhysAddr at, bool or_nothing) const {
+    const auto to = tables_.translate({page_offset + at.value});
+    return to ? *to == at : or_nothing;
+  }
+
+  /// All of the image is there, and no border of guest memory is elsewhere.
+  bool agrees(std::uint64_t page_offset) const {
+    if (page_offset % root_.direct_map_alignment != 0) return false;
+    for (const Mapping& m : kernel_) {
+      if (!maps(page_offset, m.guest_physical, false) ||
+          !maps(page_offset, {m.guest_physical.value + m.guest_virtual.size() - 1}, false))
+        return false;
+    }
+    if (root_.high_memory) return true;
+    for (const GuestRange extent : image_.runs.extents()) {
+      if (!maps(page_offset, extent.begin(), true) ||
+          !maps(page_offset, {extent.end().value - 1}, true))
+        return false;
+    }
+    return true;
+  }
+
+  /// Of the memory near the image most is mapped.
+  bool maps_memory_around(std::uint64_t page_offset) const {
+    const std::uint64_t at = kernel_.front().guest_physical.value;
+    const auto near = GuestRange::between({at - std::min(at, kNear)},
+                                          {at > UINT64_MAX - kNear ? UINT64_MAX : at + kNear});
+    std::uint64_t present = 0, mapped = 0;
+    for (const GuestRange extent : image_.runs.extents()) {
+      const GuestRange part = extent.intersection(near);
+      const auto there =
+          VirtualRange::try_sized({page_offset + part.begin().value}, part.size());
+      present += part.size();
+      if (part.empty() || !there) continue;
+      for (const Mapping& m : tables_.mappings(*there, kMostMappings))
+        if (delta_of(m) == page_offset) mapped += m.guest_virtual.size();
+    }
+    return mapped >= present / 4 * 3;
+  }
+
+  const GuestImage& image_;
+  const PageTables& tables_;
+  const KernelRoot& root_;
+  const std::vector<Mapping>& kernel_;
+};
 
 }  // namespace
 
@@ -123,8 +168,7 @@ std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& a
   const PageTables tables(image, root.mode, root.root);
   const std::vector<Mapping> mappings = image_mappings(tables, root);
   if (mappings.empty()) return std::nullopt;
-  const auto page_offset =
-      find_page_offset(image, tables, root, mappings.front().guest_physical);
+  const auto page_offset = DirectMap(image, tables, root, mappings).find();
   KernelImageContent content = search_kernel_image(image, mappings, page_offset);
   if (content.banner.empty()) return std::nullopt;
   drop_foreign_notes(content, VirtualRange::between(mappings.front().guest_virtual.begin(),
