@@ -250,6 +250,9 @@ _QCOW2 = [
 # Where a board without firmware needs some to have DIMMs, any file will do: the guest never runs.
 _ANY_FIRMWARE = ("-bios", str(paths.ROOT / "guest-arm64/busybox"))
 _ARM = {"type": "virt", "arch": arches.AARCH64}
+_NEW_ARM = {"type": "virt", "arch": arches.NEW_AARCH64}
+# The notes of SVE are left out.
+_ARM_MAX = "max,sve=off,pauth-impdef=on"
 _S390X = {"type": "s390-ccw-virtio", "arch": arches.S390X, "vmcoreinfo": False}
 _PPC64 = {"type": "pseries", "arch": arches.PPC64, "vmcoreinfo": False, "memory": 512}
 _RISCV = {"type": "virt", "arch": arches.RISCV64, "vmcoreinfo": False}
@@ -269,12 +272,20 @@ _ARCHITECTURES = [
     _foreign("ppc64le-linux-qemu10", REAL, **_PPC64, qemu=10),
     # A hash page table, which is a live section of its own in the save.
     _foreign("ppc64le-hash-linux", LONG, **_PPC64, cpu="power8"),
+    _foreign("ppc64le-new-linux-qemu10", LONG, **_PPC64 | {"arch": arches.NEW_PPC64}, qemu=10),
+    _foreign("s390x-new-linux-qemu10", LONG, **_S390X | {"arch": arches.NEW_S390X}, qemu=10),
+    _foreign("aarch64-new-linux-qemu10", LONG, **_NEW_ARM, qemu=10),
+    _foreign("aarch64-lpa2-linux-qemu10", LONG, **_NEW_ARM, qemu=10, cpu=_ARM_MAX),
+    _foreign("aarch64-el2-linux-qemu10", LONG, **_NEW_ARM | {"type": "virt,virtualization=on"}, qemu=10, cpu=_ARM_MAX),
+    _foreign("aarch64-5g-linux", LONG, **_ARM, memory=5120, fill=64),
     # Linux is little-endian on the guests above, their firmware big-endian.
     _foreign("ppc64-firmware", LONG, **_PPC64, state=FIRMWARE, blobs=((256 << 20, 16),)),
     _foreign("ppc64-firmware-qemu10", LONG, **_PPC64, state=FIRMWARE, qemu=10, blobs=((256 << 20, 16),)),
     _foreign("riscv64-firmware", REAL, **_RISCV, state=FIRMWARE, blobs=((0x88000000, 16),)),
     _foreign("riscv64-linux", LONG, **_RISCV),
     _foreign("riscv64-linux-qemu10", LONG, **_RISCV, qemu=10),
+    _foreign("riscv64-sv39-linux-qemu10", LONG, **_RISCV, qemu=10, cpu="rv64,sv48=false,sv57=false"),
+    _foreign("i386-high-memory-linux", LONG, **_I386, memory=2048, fill=64),
     _foreign("i386-linux", REAL, **_I386),
     _foreign("i386-linux-qemu10", LONG, **_I386, qemu=10),
     # Not in long mode yet, so a 32-bit guest to QEMU.

@@ -21,11 +21,12 @@ ForeignKernel::ForeignKernel(Layout layout)
   memory_.put(layout_.image_gpa + 0x30010, std::string(kBanner) + "\n");
   if (layout_.arch == Arch::s390x)  // the program check handler, in the lowcore
     memory_.put_number(0x1d8, layout_.image_gva + kHandlerInImage, 8, std::endian::big);
-  if (layout_.arch == Arch::i386) {  // an interrupt gate: the handler's halves around its attributes
+  if (layout_.arch ==
+      Arch::i386) {  // an interrupt gate: the handler's halves around its attributes
     const std::uint64_t handler = layout_.image_gva + kHandlerInImage;
     memory_.put_number(layout_.image_gpa + 0x2f000,
-                       (handler & 0xffff) | std::uint64_t{0x8e000060} << 16 | handler >> 16 << 48, 8,
-                       std::endian::little);
+                       (handler & 0xffff) | std::uint64_t{0x8e000060} << 16 | handler >> 16 << 48,
+                       8, std::endian::little);
   }
   if (!layout_.tables) return;
   tables_.map_range(layout_.page_offset + layout_.base, layout_.base, kSize, layout_.shift);
@@ -113,10 +114,9 @@ ForeignKernel::Layout aarch64_kernel(unsigned page_shift, unsigned va_bits) {
       .image_gva = lowest + (std::uint64_t{3} << (va_bits - 2)) + 0x16400000,
       .page_offset = lowest + 0x128000000 - 0x40000000,
       .vmcoreinfo = {}};
-  layout.vmcoreinfo =
-      "NUMBER(VA_BITS)=" + std::to_string(va_bits) +
-      "\nNUMBER(kimage_voffset)=0x" + bare_hex(layout.image_gva - layout.image_gpa) +
-      "\nNUMBER(TCR_EL1_T1SZ)=0x" + bare_hex(64 - va_bits) + "\nKERNELOFFSET=16400000\n";
+  layout.vmcoreinfo = "NUMBER(VA_BITS)=" + std::to_string(va_bits) + "\nNUMBER(kimage_voffset)=0x" +
+                      bare_hex(layout.image_gva - layout.image_gpa) + "\nNUMBER(TCR_EL1_T1SZ)=0x" +
+                      bare_hex(64 - va_bits) + "\nKERNELOFFSET=16400000\n";
   return layout;
 }
 

@@ -8,9 +8,9 @@
 
 namespace vmconvert::test {
 
-/// Memory of a Linux guest in little, of an architecture other than x86-64: page tables, a direct map,
-/// an image of 4 MiB with a banner, VMCOREINFO on pages of their own. Written from the processors'
-/// manuals and Linux's memory layouts.
+/// Memory of a Linux guest in little, of an architecture other than x86-64: page tables, a direct
+/// map, an image of 4 MiB with a banner, VMCOREINFO on pages of their own. Written from the
+/// processors' manuals and Linux's memory layouts.
 class ForeignKernel {
  public:
   struct Layout {
@@ -18,9 +18,9 @@ class ForeignKernel {
     Arch arch;
     std::endian order = std::endian::little;
     TableFormat format{};
-    bool tables = true;       ///< false: ppc64 with a hash table, which Linux has elsewhere
-    unsigned shift = 21;      ///< log2 of the pages that map it all
-    std::uint64_t base = 0;   ///< where memory begins
+    bool tables = true;      ///< false: ppc64 with a hash table, which Linux has elsewhere
+    unsigned shift = 21;     ///< log2 of the pages that map it all
+    std::uint64_t base = 0;  ///< where memory begins
     std::uint64_t image_gpa = 4 << 20;
     std::uint64_t image_gva = 0;
     std::uint64_t page_offset = 0;  ///< gva - gpa in the direct map
@@ -30,7 +30,8 @@ class ForeignKernel {
   static constexpr std::uint64_t kSize = 16 << 20;
   static constexpr std::uint64_t kImageSize = 4 << 20;
   static constexpr std::string_view kRelease = "6.1.0-9-test";
-  static constexpr std::string_view kBanner = "Linux version 6.1.0-9-test (me@here) (gcc) #1 SMP 2024";
+  static constexpr std::string_view kBanner =
+      "Linux version 6.1.0-9-test (me@here) (gcc) #1 SMP 2024";
 
   explicit ForeignKernel(Layout layout);
   ForeignKernel(const ForeignKernel&) = delete;

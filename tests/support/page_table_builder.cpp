@@ -34,14 +34,14 @@ GuestImage PhysicalMemory::image() const {
   image.byte_order = order_;
   image.sources = {std::make_shared<MemorySource>("guest", bytes_)};
   RunListBuilder runs(4096);
-  runs.add({GuestRange::sized({base_}, bytes_.size()),
-            InFile{.source = 0, .stride = 4096, .at = {0}}});
+  runs.add(
+      {GuestRange::sized({base_}, bytes_.size()), InFile{.source = 0, .stride = 4096, .at = {0}}});
   image.runs = runs.finish();
   return image;
 }
 
-// Intel SDM 3A, 4.3 to 4.5: present, writable, accessed, dirty; bit 7 makes a page of an entry above
-// the last level.
+// Intel SDM 3A, 4.3 to 4.5: present, writable, accessed, dirty; bit 7 makes a page of an entry
+// above the last level.
 TableFormat x86_64_tables(unsigned levels) {
   TableFormat format;
   for (unsigned level = levels; level > 0; --level) format.levels.push_back({3 + 9 * level, 9});
@@ -73,7 +73,8 @@ TableFormat i386_tables() {
   return format;
 }
 
-// Arm ARM, D8.3: 11 a table or the page of the last level, 01 a block. Access flag, inner shareable.
+// Arm ARM, D8.3: 11 a table or the page of the last level, 01 a block. Access flag, inner
+// shareable.
 TableFormat aarch64_tables(unsigned page_shift, unsigned va_bits, bool wide, std::endian order) {
   TableFormat format;
   format.order = order;
@@ -107,8 +108,7 @@ TableFormat s390x_tables(unsigned top_type) {
   TableFormat format;
   format.order = std::endian::big;
   format.table_alignment = 16384;
-  for (unsigned type = top_type; type > 0; --type)
-    format.levels.push_back({20 + 11 * type, 11});
+  for (unsigned type = top_type; type > 0; --type) format.levels.push_back({20 + 11 * type, 11});
   format.levels.push_back({20, 11});
   format.levels.push_back({12, 8});
   const auto type_bits = [top_type](std::size_t depth) {
@@ -126,8 +126,8 @@ TableFormat s390x_tables(unsigned top_type) {
   return format;
 }
 
-// Power ISA 3.0B, book III, 5.7.10: bit 0 valid, bit 1 leaf; NLS, the size of the next table, in the
-// last five bits.
+// Power ISA 3.0B, book III, 5.7.10: bit 0 valid, bit 1 leaf; NLS, the size of the next table, in
+// the last five bits.
 TableFormat ppc64_tables(unsigned page_shift) {
   TableFormat format;
   format.order = std::endian::big;

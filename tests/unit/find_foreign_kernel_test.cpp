@@ -36,8 +36,7 @@ void check_facts(const GuestImage& image, const ForeignKernel::Layout& layout) {
     return;
   }
   REQUIRE(facts.image.size() == 1);
-  CHECK(facts.image[0].guest ==
-        GuestRange::sized({layout.image_gpa}, ForeignKernel::kImageSize));
+  CHECK(facts.image[0].guest == GuestRange::sized({layout.image_gpa}, ForeignKernel::kImageSize));
   CHECK(facts.image[0].at == GuestVirtAddr{layout.image_gva});
 }
 

@@ -44,7 +44,10 @@ std::vector<Way> all_ways() {
       aarch64(16, 52, false, {16, 29, 42}),
       {riscv64_tables(3), riscv64_paging(39), Arch::riscv64, 0xffffffc000000000, {12, 21, 30}},
       {riscv64_tables(4), riscv64_paging(48), Arch::riscv64, 0xffff800000000000, {12, 21, 30, 39}},
-      {riscv64_tables(5), riscv64_paging(57), Arch::riscv64, 0xff00000000000000,
+      {riscv64_tables(5),
+       riscv64_paging(57),
+       Arch::riscv64,
+       0xff00000000000000,
        {12, 21, 30, 39, 48}},
       {s390x_tables(0), s390x_paging(0), Arch::s390x, 0, {12, 20}},
       {s390x_tables(1), s390x_paging(1), Arch::s390x, 0, {12, 20, 31}},
@@ -55,9 +58,7 @@ std::vector<Way> all_ways() {
   };
 }
 
-PhysicalMemory memory_for(const Way& way) {
-  return {way.arch, way.format.order, 0, 4 * kMib};
-}
+PhysicalMemory memory_for(const Way& way) { return {way.arch, way.format.order, 0, 4 * kMib}; }
 
 PageTables tables_of(const GuestImage& image, const PagingMode& mode) {
   return {image, mode, {kRoot}};
@@ -108,7 +109,8 @@ TEST_CASE("page tables: an entry of the level above the largest page is no page"
     builder.map(way.base, 0, way.format.levels[static_cast<std::size_t>(above)].shift);
     const GuestImage image = memory.image();
     const auto to = tables_of(image, way.mode).translate({way.base + 0x3000});
-    // x86 ignores the bit in the root of PAE tables; then the entry leads to a table without entries.
+    // x86 ignores the bit in the root of PAE tables; then the entry leads to a table without
+    // entries.
     CHECK(!to.has_value());
   }
 }
@@ -129,8 +131,7 @@ TEST_CASE("page tables: neighbours are joined, from table to table; no more than
     const auto all = VirtualRange::sized({way.base}, 3 * table);
     const auto found = tables.mappings(all, 100);
     REQUIRE(found.size() == 3);
-    CHECK(found[0].guest_virtual ==
-          VirtualRange::sized({way.base + table - 2 * page}, 4 * page));
+    CHECK(found[0].guest_virtual == VirtualRange::sized({way.base + table - 2 * page}, 4 * page));
     CHECK(found[0].guest_physical == GuestPhysAddr{8 * page});
     CHECK(found[2].guest_virtual == VirtualRange::sized({way.base + table + 5 * page}, page));
     CHECK(tables.mappings(all, 2).size() == 2);
@@ -391,7 +392,8 @@ TEST_CASE("page tables: reading goes from page to page and stops at what is not 
   CHECK(!tables.read_pointer({0x11ffc}).has_value());
 }
 
-TEST_CASE("page tables: pointers of i386 are of four bytes, those of ppc64le are not as its tables") {
+TEST_CASE(
+    "page tables: pointers of i386 are of four bytes, those of ppc64le are not as its tables") {
   PhysicalMemory pc(Arch::i386, std::endian::little, 0, 4 * kMib);
   PageTableBuilder pae(pc, pae_tables(), kRoot);
   pae.map(0xc0000000, 0x5000, 12);

@@ -30,16 +30,16 @@ std::optional<KernelRoot> make_root(GuestPhysAddr root, bool pae, std::uint64_t 
   for (const std::uint64_t page_offset : kPageOffsets)
     direct_maps.push_back(VirtualRange::between({page_offset}, {kEnd}));
   const std::uint64_t begin = std::max(in_image - kBefore, kPageOffsets[4]);
-  return KernelRoot{.mode = i386_paging(pae),
-                    .root = root,
-                    .origin = std::move(origin),
-                    .image_window =
-                        VirtualRange::between({begin}, {std::min(in_image + kBehind, kEnd)}),
-                    .in_image = GuestVirtAddr{in_image},
-                    .image_alignment = 4096,
-                    .direct_map_windows = std::move(direct_maps),
-                    .direct_map_alignment = kDirectMapAlignment,
-                    .high_memory = true};
+  return KernelRoot{
+      .mode = i386_paging(pae),
+      .root = root,
+      .origin = std::move(origin),
+      .image_window = VirtualRange::between({begin}, {std::min(in_image + kBehind, kEnd)}),
+      .in_image = GuestVirtAddr{in_image},
+      .image_alignment = 4096,
+      .direct_map_windows = std::move(direct_maps),
+      .direct_map_alignment = kDirectMapAlignment,
+      .high_memory = true};
 }
 
 /// The address of the handler of exception 0, which is in the kernel's image.
@@ -87,7 +87,8 @@ void complete(KernelFacts& facts, const PageTables& tables, const std::string&) 
   if (!facts.page_offset) return;
   const std::uint64_t page_offset = facts.page_offset->value;
   GuestPhysAddr end{0};
-  for (const Mapping& m : tables.mappings(VirtualRange::between({page_offset}, {kEnd}), kMostMappings)) {
+  for (const Mapping& m :
+       tables.mappings(VirtualRange::between({page_offset}, {kEnd}), kMostMappings)) {
     const std::uint64_t gpa = m.guest_physical.value;
     if (m.guest_virtual.begin().value - gpa != page_offset) continue;
     if (end.value != 0 && gpa > end.value + kGap) break;

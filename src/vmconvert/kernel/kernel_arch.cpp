@@ -88,7 +88,8 @@ class DirectMap {
     const bool in_window = std::any_of(
         root_.direct_map_windows.begin(), root_.direct_map_windows.end(),
         [&](VirtualRange w) { return w.contains(kernel_.front().guest_virtual.begin()); });
-    if (in_window && agrees(of_image) && maps_memory_around(of_image)) return of_image;
+    if (in_window && agrees(of_image) && (root_.high_memory || maps_memory_around(of_image)))
+      return of_image;
     return std::nullopt;
   }
 

@@ -25,7 +25,8 @@ struct KernelRoot {
   std::uint64_t direct_map_alignment = 1;  ///< of gva - gpa
   /// No tables prove it: what does is a VMCOREINFO that the image points to.
   bool needs_note = false;
-  bool high_memory = false;  ///< what is above the direct map is no reason to doubt it
+  /// The direct map, in which the kernel runs, ends somewhere: what is not in it is no reason to doubt it.
+  bool high_memory = false;
 };
 
 /// What differs between architectures in finding a Linux kernel.

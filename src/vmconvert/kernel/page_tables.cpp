@@ -72,8 +72,7 @@ class Walk {
  private:
   /// One that cannot be read has no entries.
   void open(GuestPhysAddr at) {
-    std::vector<std::byte> bytes(std::size_t{mode_.entry_size}
-                                 << mode_.levels[path_.size()].bits);
+    std::vector<std::byte> bytes(std::size_t{mode_.entry_size} << mode_.levels[path_.size()].bits);
     if (++tables_ > kMostTables || !read_guest(image_, at, bytes)) bytes.clear();
     path_.push_back(std::move(bytes));
   }
@@ -96,8 +95,8 @@ class Walk {
     Mapping* last = result_.empty() ? nullptr : &result_.back();
     if (last != nullptr && last->guest_virtual.end() == mapping.guest_virtual.begin() &&
         last->guest_physical.value + last->guest_virtual.size() == mapping.guest_physical.value) {
-      last->guest_virtual = VirtualRange::between(last->guest_virtual.begin(),
-                                                  mapping.guest_virtual.end());
+      last->guest_virtual =
+          VirtualRange::between(last->guest_virtual.begin(), mapping.guest_virtual.end());
       return true;
     }
     if (result_.size() == most_) return false;
@@ -158,7 +157,8 @@ bool PageTables::read(GuestVirtAddr at, std::span<std::byte> out) const {
   while (!out.empty()) {
     const auto from = translate(at);
     const std::uint64_t left = (std::uint64_t{1} << page_shift) - (at.value & low_bits(page_shift));
-    const auto part = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, out.size())));
+    const auto part =
+        out.first(static_cast<std::size_t>(std::min<std::uint64_t>(left, out.size())));
     if (!from || !read_guest(*image_, *from, part)) return false;
     out = out.subspan(part.size());
     if (!out.empty()) at = at + part.size();

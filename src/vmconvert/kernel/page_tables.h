@@ -24,17 +24,19 @@ struct PageTableEntry {
 
 /// One level of a radix tree of tables.
 struct PageTableLevel {
-  unsigned shift = 0;  ///< of the address bits that index this level; also log2 of what an entry covers
-  unsigned bits = 0;   ///< log2 of the number of entries
+  unsigned shift =
+      0;  ///< of the address bits that index this level; also log2 of what an entry covers
+  unsigned bits = 0;  ///< log2 of the number of entries
 };
 
 /// How a processor reads its page tables.
 struct PagingMode {
-  std::string name;                        ///< for people: "x86-64, 4 levels"
-  std::endian order = std::endian::little;  ///< of entries; may differ from that of the guest's data
-  unsigned entry_size = 8;                  ///< bytes
-  std::vector<PageTableLevel> levels;       ///< from the root down
-  std::uint64_t address_mask = 0;           ///< bits of an entry that are an address
+  std::string name;  ///< for people: "x86-64, 4 levels"
+  std::endian order =
+      std::endian::little;             ///< of entries; may differ from that of the guest's data
+  unsigned entry_size = 8;             ///< bytes
+  std::vector<PageTableLevel> levels;  ///< from the root down
+  std::uint64_t address_mask = 0;      ///< bits of an entry that are an address
   /// Bits that, shifted left by `high_shift`, are more of the address.
   std::uint64_t high_mask = 0;
   unsigned high_shift = 0;
@@ -45,7 +47,8 @@ struct PagingMode {
   /// gva - gpa where the processor needs no tables; then there are no levels.
   std::optional<std::uint64_t> linear;
   /// @param depth  0 at the root
-  PageTableEntry (*decode)(const PagingMode& mode, std::uint64_t entry, std::size_t depth) = nullptr;
+  PageTableEntry (*decode)(const PagingMode& mode, std::uint64_t entry,
+                           std::size_t depth) = nullptr;
 };
 
 /// Truth: Intel SDM volume 3, chapter 4.
@@ -62,7 +65,8 @@ PagingMode aarch64_paging(unsigned page_shift, unsigned va_bits, bool wide);
 PagingMode riscv64_paging(unsigned va_bits);
 /// Truth: z/Architecture Principles of Operation, chapter 3, "Dynamic Address Translation". The
 /// lengths of tables are not looked at: Linux has none shorter than whole.
-/// @param top_table  bits 60-61 of the ASCE: 3 region-first, 2 region-second, 1 region-third, 0 segment
+/// @param top_table  bits 60-61 of the ASCE: 3 region-first, 2 region-second, 1 region-third, 0
+/// segment
 PagingMode s390x_paging(unsigned top_table);
 /// The kernel's quarter of the addresses under radix translation. Truth: Power ISA 3.0B, book III,
 /// 5.7.10; sizes of the levels: Linux arch/powerpc/include/asm/book3s/64/radix-{4k,64k}.h.

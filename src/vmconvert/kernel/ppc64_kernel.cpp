@@ -24,8 +24,9 @@ KernelRoot make_root(PagingMode mode, std::uint64_t root, std::string origin) {
           .needs_note = is_linear};
 }
 
-/// Radix tables, if there are any at swapper_pg_dir; else that the mapping is linear has to be taken
-/// from the architecture: of a hash table it cannot be told by walking it from the kernel's own.
+/// Radix tables, if there are any at swapper_pg_dir; else that the mapping is linear has to be
+/// taken from the architecture: of a hash table it cannot be told by walking it from the kernel's
+/// own.
 std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage&, const Vmcoreinfo& info) {
   const auto symbol = info.symbol("swapper_pg_dir");
   if (!symbol || *symbol < kPageOffset || *symbol % kTableAlignment != 0) return {};
@@ -35,8 +36,8 @@ std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage&, const Vmcoreinfo&
           make_root(linear_mapping(kPageOffset), 0, "the architecture's linear mapping")};
 }
 
-/// No register leads to the tables. But a kernel that runs has a VMCOREINFO that its image points to,
-/// by pointers that it set when it had come to its place.
+/// No register leads to the tables. But a kernel that runs has a VMCOREINFO that its image points
+/// to, by pointers that it set when it had come to its place.
 std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
   const std::vector<Mapping> window{{VirtualRange::sized({kPageOffset}, kImage), {0}}};
   std::vector<KernelRoot> roots;

@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::uint64_t kCr0Paging = std::uint64_t{1} << 31;
 
-// In the note's descriptor: version, size; then registers, segments of 24 bytes with the base at 16,
-// control registers. One that is shorter is of a version that nobody has seen.
+// In the note's descriptor: version, size; then registers, segments of 24 bytes with the base at
+// 16, control registers. One that is shorter is of a version that nobody has seen.
 constexpr std::uint32_t kNoteVersion = 1;
 constexpr std::size_t kIdtBase = 368 + 16, kCr0 = 392, kCr3 = 416, kCr4 = 424, kShortest = 432;
 
@@ -23,8 +23,8 @@ std::vector<X86Paging> x86_vcpus(const GuestImage& image) {
   for (std::size_t i = 0; i < image.vcpus.size(); ++i) {
     const auto* vcpu = std::get_if<X86Registers>(&image.vcpus[i]);
     if (vcpu == nullptr) continue;
-    add(vcpu->cr0,
-        {vcpu->cr3, vcpu->cr4, vcpu->idt.base, "CR3 of vCPU " + std::to_string(i)}, result);
+    add(vcpu->cr0, {vcpu->cr3, vcpu->cr4, vcpu->idt.base, "CR3 of vCPU " + std::to_string(i)},
+        result);
   }
   if (!image.vcpus.empty()) return result;
   std::size_t number = 0;
@@ -32,8 +32,7 @@ std::vector<X86Paging> x86_vcpus(const GuestImage& image) {
     if (note.name != "QEMU" || note.type != 0) continue;
     const std::string origin = "CR3 of QEMU note " + std::to_string(number++);
     const std::span<const std::byte> desc(note.desc);
-    if (desc.size() < kShortest ||
-        load<std::uint32_t>(desc, image.byte_order) != kNoteVersion)
+    if (desc.size() < kShortest || load<std::uint32_t>(desc, image.byte_order) != kNoteVersion)
       continue;
     const auto word = [&](std::size_t at) {
       return load<std::uint64_t>(desc.subspan(at), image.byte_order);

@@ -15,8 +15,8 @@ struct X86Paging {
   std::string origin;          ///< for people: "CR3 of vCPU 0"
 };
 
-/// The vCPUs that have paging on: of the image's registers or, if it has none, of the "QEMU" notes of
-/// a dump. Truth for the latter: QEMU 7.2, target/i386/arch_dump.c, struct QEMUCPUState.
+/// The vCPUs that have paging on: of the image's registers or, if it has none, of the "QEMU" notes
+/// of a dump. Truth for the latter: QEMU 7.2, target/i386/arch_dump.c, struct QEMUCPUState.
 std::vector<X86Paging> x86_vcpus(const GuestImage& image);
 
 }  // namespace vmconvert

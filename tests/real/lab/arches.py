@@ -1,6 +1,6 @@
 """The architectures of lab guests: what runs them, what they boot, and how they are told to do it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,8 @@ AARCH64 = Arch("aarch64", "guest-arm64", "ttyAMA0", default_cpu="cortex-a72")
 # Not able to boot, the firmware stops all CPUs, on which QEMU would exit.
 S390X = Arch("s390x", "guest-s390x", "ttysclp0", "No virtio device found", extra=("-action", "panic=pause"))
 PPC64 = Arch("ppc64", "guest-ppc64el", "hvc0", "Welcome to Open Firmware")
+# Newer kernels: addresses of 52 bits; an image that is not at its physical address; pages of 4 KiB. All with BTF.
+NEW_AARCH64 = replace(AARCH64, kernel="guest-arm64-new")
+NEW_S390X = replace(S390X, kernel="guest-s390x-new")
+NEW_PPC64 = replace(PPC64, kernel="guest-ppc64el-new")
 RISCV64 = Arch("riscv64", "guest-riscv64", "ttyS0", "Boot HART MEDELEG")
