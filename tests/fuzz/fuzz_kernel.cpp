@@ -92,10 +92,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   test::Silent diagnostics;
   const auto kernel = find_kernel(image, {}, diagnostics);
   if (kernel && kernel->facts.banner.empty()) std::abort();
-  if (kernel && kernel->facts.page_offset && kernel->facts.image) {
-    const auto& mapping = *kernel->facts.image;
-    const auto at = kernel->tables.translate(mapping.at);
-    if (!at || *at != mapping.guest.begin()) std::abort();
+  if (kernel) {
+    for (const KernelMapping& part : kernel->facts.image) {
+      if (kernel->tables.translate(part.at) != part.guest.begin()) std::abort();
+    }
   }
   verify(image, {}, diagnostics);
   return 0;
