@@ -83,15 +83,16 @@ json kernel(const GuestImage& image) {
   const Vmcoreinfo info = image.vmcoreinfo.value_or(Vmcoreinfo{});
   const auto value = [&](std::string_view key) { return info.value(key).value_or(""); };
   const auto gva = [](std::uint64_t at) { return hex(at); };
-  return {{"release", text_or_null(image.vmcoreinfo ? value("OSRELEASE") : facts.release)},
-          {"build_id", text_or_null(value("BUILD-ID"))},
-          {"crash_time", text_or_null(crash_date(info))},
-          {"origin", text_or_null(info.origin)},
-          {"banner", text_or_null(facts.banner)},
-          {"page_tables", derived(facts.page_tables, [](GuestPhysAddr at) { return hex(at.value); })},
-          {"phys_base", derived(facts.phys_base, signed_hex)},
-          {"kaslr_offset", derived(facts.kaslr_offset, gva)},
-          {"direct_map", derived(facts.page_offset, gva)}};
+  return {
+      {"release", text_or_null(image.vmcoreinfo ? value("OSRELEASE") : facts.release)},
+      {"build_id", text_or_null(value("BUILD-ID"))},
+      {"crash_time", text_or_null(crash_date(info))},
+      {"origin", text_or_null(info.origin)},
+      {"banner", text_or_null(facts.banner)},
+      {"page_tables", derived(facts.page_tables, [](GuestPhysAddr at) { return hex(at.value); })},
+      {"phys_base", derived(facts.phys_base, signed_hex)},
+      {"kaslr_offset", derived(facts.kaslr_offset, gva)},
+      {"direct_map", derived(facts.page_offset, gva)}};
 }
 
 json attachments(const GuestImage& image) {

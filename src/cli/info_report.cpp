@@ -39,7 +39,12 @@ InfoReport make_report(const Input& input, const Format& format, const ReadOptio
     report.image = read_image(format, input, options, diagnostics);
   if (report.image) {
     const KernelOptions no_search{.vmcoreinfo = {}, .vmlinux = {}, .scan = Scan::image};
-    find_kernel(*report.image, no_search, diagnostics);
+    try {
+      find_kernel(*report.image, no_search, diagnostics);
+    } catch (const Error& error) {  // guest memory that is damaged hides nothing else
+      diagnostics.warn(report.file,
+                       "the guest's kernel cannot be looked at: " + std::string(error.what()));
+    }
   }
   report.losses = diagnostics.losses;
   report.warnings = diagnostics.warnings;

@@ -73,10 +73,12 @@ std::size_t column(const List& list, const Get& get, std::size_t most) {
 }
 
 void show_addresses(const KernelFacts& kernel, Page& page) {
-  const auto show = [&](std::string_view label, const std::string& value, const std::string& origin) {
+  const auto show = [&](std::string_view label, const std::string& value,
+                        const std::string& origin) {
     page.row(label, value + " (" + printable(origin) + ")");
   };
-  if (const auto& root = kernel.page_tables) show("Page tables", hex(root->value.value), root->origin);
+  if (const auto& root = kernel.page_tables)
+    show("Page tables", hex(root->value.value), root->origin);
   if (const auto& base = kernel.phys_base) show("phys_base", signed_hex(base->value), base->origin);
   if (const auto& offset = kernel.kaslr_offset) show("KASLR", hex(offset->value), offset->origin);
   if (const auto& map = kernel.page_offset) show("Direct map", hex(map->value), map->origin);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/collecting_diagnostics.h"
+#include "support/failing_io.h"
 #include "support/test.h"
 
 namespace vmconvert::cli {
@@ -126,6 +127,36 @@ TEST_CASE("info: registers, kernel and numbers of 64 bits") {
              {"phys_base", {{"value", "-0x1000"}, {"origin", "a walk"}}},
              {"kaslr_offset", nullptr},
              {"direct_map", {{"value", "0xffff888000000000"}, {"origin", "another"}}}});
+}
+
+/// A guest whose memory cannot be read, with page tables in it and a VMCOREINFO that was found
+/// before.
+GuestImage read_damaged(const Input&, const ReadOptions&, Diagnostics&) {
+  GuestImage image;
+  image.sources.push_back(std::make_shared<test::ThrowingSource>(
+      std::make_shared<MemorySource>("in", std::vector<std::byte>(1 << 20)), 1));
+  RunListBuilder runs(4096);
+  runs.add({GuestRange::sized({0}, 1 << 20), InFile{.source = 0, .stride = 4096, .at = {0}}});
+  image.runs = runs.finish();
+  X86Registers registers;
+  registers.cr0 = 0x80050033;
+  registers.cr3 = 0x2000;
+  image.vcpus.push_back(registers);
+  image.vmcoreinfo = Vmcoreinfo{"OSRELEASE=6.1\n", "device"};
+  return image;
+}
+
+TEST_CASE("info: damaged guest memory hides nothing but the kernel") {
+  test::CollectingDiagnostics console;
+  ReportedDiagnostics diagnostics(console);
+  const Input input(std::make_shared<MemorySource>("in", std::vector<std::byte>(5)), false);
+  const Format format{.name = "damaged", .summary = "", .probe = nullptr, .read = read_damaged};
+  const InfoReport report = make_report(input, format, {}, diagnostics);
+  REQUIRE(report.image.has_value());
+  CHECK(report.image->vmcoreinfo->origin == "device");
+  REQUIRE(report.warnings.size() == 1);
+  CHECK(report.warnings[0] ==
+        "the guest's kernel cannot be looked at: in: offset 0x2000: read: Input/output error");
 }
 
 TEST_CASE("info: dates are those of years up to 9999") {

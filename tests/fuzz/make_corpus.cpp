@@ -9,13 +9,13 @@
 #include "support/device_payloads.h"
 #include "support/display_states.h"
 #include "support/elf_builder.h"
+#include "support/encoded_ram.h"
 #include "support/kdump_builder.h"
 #include "support/kernel_memory.h"
-#include "support/encoded_ram.h"
 #include "support/libvirt_builder.h"
 #include "support/pc_stream.h"
-#include "support/qcow2_builder.h"
 #include "support/process_core_builder.h"
+#include "support/qcow2_builder.h"
 #include "support/scratch_folder.h"
 
 namespace vmconvert::test {
@@ -309,8 +309,8 @@ Bytes kernel_seed(const KernelMemory& memory, std::uint64_t cr4, bool registers)
 void add_kernels(const Corpus& corpus) {
   constexpr std::uint64_t kNoteAt = 0xa00000;
   for (const unsigned levels : {4U, 5U}) {
-    KernelMemory memory({.levels = levels,
-                         .page_offset = levels == 5 ? 0xff25c954c0000000 : 0xffff91c0c0000000});
+    KernelMemory memory(
+        {.levels = levels, .page_offset = levels == 5 ? 0xff25c954c0000000 : 0xffff91c0c0000000});
     memory.put_note(kNoteAt, memory.vmcoreinfo());
     memory.point_to(kNoteAt);
     const std::string name = std::to_string(levels) + "-levels";

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs every case of consumers and writes what they found into docs/consumers.md.
 
-    consumer_table.py --vmconvert PROGRAM [--only CASE]... [--output FILE]
+    consumer_table.py --vmconvert PROGRAM
 """
 
 import argparse
@@ -42,18 +42,16 @@ def _table(results: dict) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vmconvert", type=lambda text: Path(text).resolve(), required=True)
-    parser.add_argument("--only", action="append", metavar="CASE", help="run this case alone; may be repeated")
-    parser.add_argument("--output", type=Path, default=_DOCUMENT)
     options = parser.parse_args()
     results: dict = {}
-    for name in options.only or [name for name in CASES if name.startswith("consumers-")]:
+    for name in (name for name in CASES if name.startswith("consumers-")):
         results |= _run(name, options.vmconvert)
     version = subprocess.run([options.vmconvert, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    text = options.output.read_text()
+    text = _DOCUMENT.read_text()
     before, rest = text.split(_BEGIN)
     after = rest.split(_END)[1]
     made = f"\n{version}, {platform.freedesktop_os_release()['PRETTY_NAME']}.\n\n{_table(results)}\n"
-    options.output.write_text(before + _BEGIN + made + _END + after)
+    _DOCUMENT.write_text(before + _BEGIN + made + _END + after)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,16 @@ def _run(*command: str | Path) -> str:
     return result.stdout
 
 
+def _of_reference(subject: Subject, name: str, look: Callable[[Path, Path], dict]) -> dict | None:
+    """What a consumer shows for QEMU's own dump, if there is one: kept for the other vmcores of the capture."""
+    if subject.reference is None:
+        return None
+    kept = subject.capture / f"{name}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(look(subject.reference, subject.work)))
+    return json.loads(kept.read_text())
+
+
 def _version_of(*command: str, pattern: str = r"(\d+(\.\d+)+)") -> Callable[[], str]:
     def version() -> str:
         result = subprocess.run([paths.program(command[0]), *command[1:]], capture_output=True, text=True, check=False)
@@ -126,16 +136,6 @@ def _without_dumpfile(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.lstrip().startswith("DUMPFILE:")]
 
 
-def _crash_reference(subject: Subject) -> dict[str, str] | None:
-    """What crash shows for QEMU's dump; the same for each vmcore of a capture."""
-    if subject.reference is None:
-        return None
-    kept = subject.capture / "crash.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(_crash(subject.reference, subject.work)))
-    return json.loads(kept.read_text())
-
-
 def open_in_crash(subject: Subject) -> str:
     """crash shows what it shows for QEMU's own dump of the same state, if there is one."""
     actual = _crash(subject.vmcore, subject.work)
@@ -144,7 +144,7 @@ def open_in_crash(subject: Subject) -> str:
     compared = {"sys": _without_dumpfile, "ps": str.splitlines}
     if subject.registers:
         compared["bt -a"] = str.splitlines
-    if expected := _crash_reference(subject):
+    if expected := _of_reference(subject, "crash", _crash):
         for name, view in compared.items():
             if view(actual[name]) != view(expected[name]):
                 raise Failed(f"crash {name} differs\nQEMU's dump:\n{expected[name]}\nvmconvert's:\n{actual[name]}")
@@ -248,22 +248,31 @@ def _require_banner_in(filtered: Path, subject: Subject):
 
 # Volatility 3 ----------------------------------------------------------------------------------------------------
 
-def _volatility(image: Path, plugin: str) -> list[str]:
-    """Rows of a plugin's table, below its headline."""
+_VOLATILITY_PLUGINS = ("linux.psaux", "linux.pslist")
+
+
+def _plugin_rows(image: Path, plugin: str) -> list[str]:
+    """What is in a plugin's table, below its headline."""
     cache = paths.lab_file("volatility/cache")
     text = _run(paths.lab_file("volatility/venv/bin/vol"), "-q", "--offline", "--cache-path", cache,
                 "-s", paths.lab_file("volatility/symbols"), "-f", image, plugin)
     return [line for line in text.splitlines() if line[:1].isalnum() and "\t" in line][1:]
 
 
+def _volatility(image: Path, _: Path) -> dict[str, list[str]]:
+    return {plugin: _plugin_rows(image, plugin) for plugin in _VOLATILITY_PLUGINS}
+
+
 def open_in_volatility(subject: Subject) -> str:
-    """Volatility 3 finds the marker process; pslist and psaux agree about the processes."""
-    arguments, processes = (_volatility(subject.vmcore, plugin) for plugin in ("linux.psaux", "linux.pslist"))
-    if not any(line.endswith(MARKER) for line in arguments):
-        raise Failed(f"linux.psaux on {subject.vmcore.name} does not show {MARKER!r}: {arguments}")
-    if len(arguments) != len(processes):
-        raise Failed(f"linux.psaux has {len(arguments)} processes, linux.pslist {len(processes)}")
-    return f"{len(processes)} processes"
+    """Volatility 3 finds the marker process, and the same processes as in QEMU's own dump."""
+    actual = _volatility(subject.vmcore, subject.work)
+    if not any(line.endswith(MARKER) for line in actual["linux.psaux"]):
+        raise Failed(f"linux.psaux on {subject.vmcore.name} does not show {MARKER!r}: {actual['linux.psaux']}")
+    if expected := _of_reference(subject, "volatility", _volatility):
+        for plugin in _VOLATILITY_PLUGINS:
+            if actual[plugin] != expected[plugin]:
+                raise Failed(f"{plugin} differs from that on QEMU's dump: {actual[plugin]}, {expected[plugin]}")
+    return f"{len(actual['linux.pslist'])} processes"
 
 
 def _volatility_version() -> str:

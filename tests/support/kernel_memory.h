@@ -10,16 +10,17 @@
 
 namespace vmconvert::test {
 
-/// Memory of an x86-64 Linux guest in little: page tables, a direct map, an image with a banner, and
-/// VMCOREINFO on pages of their own. Written from the processor manual and Linux's memory layout.
+/// Memory of an x86-64 Linux guest in little: page tables, a direct map, an image with a banner,
+/// and VMCOREINFO on pages of their own. Written from the processor manual and Linux's memory
+/// layout.
 class KernelMemory {
  public:
   struct Layout {
     unsigned levels = 4;
-    std::uint64_t image_gpa = 4 << 20;                  ///< on a 2 MiB border
-    std::uint64_t image_gva = 0xffffffff8d400000;       ///< on a 2 MiB border
-    std::uint64_t page_offset = 0xffff91c0c0000000;     ///< on a 1 GiB border
-    std::uint64_t encryption_bit = 0;                   ///< set in every entry
+    std::uint64_t image_gpa = 4 << 20;               ///< on a 2 MiB border
+    std::uint64_t image_gva = 0xffffffff8d400000;    ///< on a 2 MiB border
+    std::uint64_t page_offset = 0xffff91c0c0000000;  ///< on a 1 GiB border
+    std::uint64_t encryption_bit = 0;                ///< set in every entry
     std::string_view banner = "Linux version 6.1.0-9-test (me@here) (gcc) #1 SMP PREEMPT 2024\n";
   };
 

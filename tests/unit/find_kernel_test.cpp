@@ -119,7 +119,8 @@ TEST_CASE("kernel: of two notes the running kernel's is taken, wherever it lies"
       memory.put_note(running_at, memory.vmcoreinfo());
       memory.point_to(running_at);
       Result result;
-      find(result, memory.image(registers ? std::vector{memory.root()} : std::vector<std::uint64_t>{}));
+      find(result,
+           memory.image(registers ? std::vector{memory.root()} : std::vector<std::uint64_t>{}));
       REQUIRE(result.found);
       CHECK(result.image.vmcoreinfo->text == memory.vmcoreinfo());
     }
@@ -145,7 +146,8 @@ TEST_CASE("kernel: a note that is only a note of an earlier boot is not used") {
 TEST_CASE("kernel: what the hypervisor was told is kept, and doubted if the page tables disagree") {
   KernelMemory memory({});
   GuestImage image = memory.image({memory.root()});
-  image.vmcoreinfo = Vmcoreinfo{KernelMemory({.image_gva = 0xffffffff9a200000}).vmcoreinfo(), "device"};
+  image.vmcoreinfo =
+      Vmcoreinfo{KernelMemory({.image_gva = 0xffffffff9a200000}).vmcoreinfo(), "device"};
   Result result;
   find(result, std::move(image));
   REQUIRE(result.found);
@@ -154,6 +156,47 @@ TEST_CASE("kernel: what the hypervisor was told is kept, and doubted if the page
   CHECK(result.diagnostics.has(Diagnostics::Level::warning,
                                "VMCOREINFO (device) does not describe the kernel that the page "
                                "tables map, 6.1.0-9-test"));
+}
+
+TEST_CASE("kernel: what the hypervisor was told gives way to the running kernel's own") {
+  KernelMemory memory({});
+  memory.put_note(kNoteAt, memory.vmcoreinfo());
+  memory.point_to(kNoteAt);
+  GuestImage image = memory.image({memory.root()});
+  image.vmcoreinfo =
+      Vmcoreinfo{KernelMemory({.image_gva = 0xffffffff9a200000}).vmcoreinfo(), "device"};
+  Result result;
+  find(result, std::move(image));
+  REQUIRE(result.found);
+  CHECK(result.image.vmcoreinfo->text == memory.vmcoreinfo());
+  CHECK(result.diagnostics.has(
+      Diagnostics::Level::warning,
+      "VMCOREINFO (device) is of another kernel than the running one, and not used"));
+}
+
+TEST_CASE("kernel: a VMCOREINFO whose code lies outside of the image is of another boot") {
+  KernelMemory memory({});
+  memory.put_note(kNoteAt, memory.vmcoreinfo());
+  memory.point_to(kNoteAt);
+  for (const auto& [text, kept] :
+       {std::pair("ffffffff8d400000", true), std::pair("ffffffff8d7fffff", true),
+        std::pair("ffffffff8d800000", false), std::pair("ffffffff8d3fffff", false)}) {
+    GuestImage image = memory.image({memory.root()});
+    image.vmcoreinfo = Vmcoreinfo{memory.vmcoreinfo() + "SYMBOL(_stext)=" + text + "\n", "device"};
+    Result result;
+    find(result, std::move(image));
+    CHECK((result.image.vmcoreinfo->origin == "device") == kept);
+  }
+}
+
+TEST_CASE("kernel: one that lies below the usual place has no KASLR offset that could be told") {
+  const KernelMemory::Layout layout{.image_gva = 0xffffffff80200000};
+  KernelMemory memory(layout);
+  Result result;
+  find(result, memory.image({memory.root()}));
+  REQUIRE(result.found);
+  CHECK(result.image.kernel.phys_base.has_value());
+  CHECK(!result.image.kernel.kaslr_offset.has_value());
 }
 
 TEST_CASE("kernel: a direct map that does not agree with memory gives no address") {

@@ -1,8 +1,11 @@
 #include "vmconvert/kernel/vmlinux.h"
 
 #include "support/byte_writer.h"
+#include "support/collecting_diagnostics.h"
+#include "support/kernel_memory.h"
 #include "support/scratch_folder.h"
 #include "support/test.h"
+#include "vmconvert/kernel/find_kernel.h"
 
 namespace vmconvert::test {
 namespace {
@@ -19,6 +22,7 @@ struct KernelFile {
   std::string rodata = "....Linux version 5.1 (me) #1\n";
   bool has_content = true;  ///< .rodata is PROGBITS
   bool has_symbols = true;
+  std::uint64_t rodata_address = kRodata;
   std::vector<Symbol> symbols = {{"_text", 0xffffffff81000000}, {"linux_banner", kRodata + 4}};
 
   Bytes bytes() const {
@@ -61,7 +65,7 @@ struct KernelFile {
           .le64(entry);
     };
     section(0, 0, 0, 0, 0, 0, 0);
-    section(has_content ? 1 : 8, 2, kRodata, rodata_at, rodata.size(), 0, 0);
+    section(has_content ? 1 : 8, 2, rodata_address, rodata_at, rodata.size(), 0, 0);
     section(has_symbols ? 2 : 1, 0, 0, table_at, table.size(), 3, 24);
     section(3, 0, 0, names_at, names.size(), 0, 0);
     return file.bytes();
@@ -113,6 +117,39 @@ TEST_CASE("vmlinux: what is no kernel with symbols is refused by name") {
   CHECK(files.message(KernelFile{.symbols = {{"main", 1}}}.bytes()) ==
         "has no symbol linux_banner: it is not a Linux kernel");
   CHECK_THROWS_AS(read_vmlinux("/nowhere/vmlinux"), Error);
+}
+
+TEST_CASE("vmlinux: it has to be the guest's own kernel") {
+  ScratchFolder folder;
+  const std::string path = folder.path("vmlinux");
+  CollectingDiagnostics diagnostics;
+  const auto find = [&](const KernelFile& file, GuestImage image) {
+    write_file(path, file.bytes());
+    find_kernel(image, {.vmcoreinfo = {}, .vmlinux = path, .scan = Scan::none}, diagnostics);
+    return image.vmcoreinfo;
+  };
+  // In KernelMemory the banner lies 0x30010 behind the image's begin.
+  const KernelMemory memory({.banner = "Linux version 5.1 (me) #1\n"});
+  KernelFile own{.rodata_address = 0xffffffff8103000c};
+  own.symbols = {{"_stext", 0xffffffff81000000}, {"linux_banner", 0xffffffff81030010}};
+  const auto made = find(own, memory.image({memory.root()}));
+  REQUIRE(made.has_value());
+  CHECK(made->value("OSRELEASE") == "5.1");
+  CHECK(made->hex_value("KERNELOFFSET") == 0xc400000);
+  CHECK(made->symbol("_stext") == 0xffffffff8d400000);
+  own.has_content = false;
+  CHECK(find(own, memory.image({memory.root()}))->text == made->text);
+
+  KernelFile other = own;
+  other.has_content = true;
+  other.rodata = "....Linux version 5.2 (me) #1\n";
+  const std::string message = path +
+                              ": is of another kernel: it says \"Linux version 5.2 (me) #1\", "
+                              "the guest runs \"Linux version 5.1 (me) #1\"";
+  CHECK_THROWS_WITH_AS(find(other, memory.image({memory.root()})), message.c_str(), Error);
+  CHECK(diagnostics.of(Diagnostics::Level::warning).empty());
+  CHECK_FALSE(find(own, KernelMemory({.banner = ""}).image({})));
+  CHECK(diagnostics.of(Diagnostics::Level::warning).size() == 1);
 }
 
 TEST_CASE(

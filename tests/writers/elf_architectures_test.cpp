@@ -258,7 +258,10 @@ TEST_CASE("elf notes: a VMCOREINFO joins the notes of an input, unless they hold
   image.notes = {{"CORE", 1, from_hex("01")}};
   image.vmcoreinfo = Vmcoreinfo{"A=2\n", ""};
   const auto expected = [&](const Bytes& desc) {
-    return OrderedWriter(kLittle).note("CORE", 1, from_hex("01")).note("VMCOREINFO", 0, desc).bytes();
+    return OrderedWriter(kLittle)
+        .note("CORE", 1, from_hex("01"))
+        .note("VMCOREINFO", 0, desc)
+        .bytes();
   };
   CHECK(notes_of(image) == expected(other));
   image.notes.push_back({"VMCOREINFO", 0, own});

@@ -9,8 +9,8 @@ namespace vmconvert::elf {
 
 /// The content of PT_NOTE: the image's own notes if it has any; else NT_PRSTATUS and what more the
 /// architecture has of every vCPU, then on x86 QEMU's note of every vCPU; then the image's
-/// VMCOREINFO, unless one of its own notes holds the same; what the image does not have is left out. Headers and numbers are in the guest's byte order. Each note is
-/// padded to 4 bytes.
+/// VMCOREINFO, unless one of its own notes holds the same; what the image does not have is left
+/// out. Headers and numbers are in the guest's byte order. Each note is padded to 4 bytes.
 std::vector<std::byte> make_notes(const GuestImage& image);
 
 }  // namespace vmconvert::elf

@@ -56,12 +56,10 @@ void add_kernel(const GuestImage& image, const FoundKernel& kernel, std::vector<
   to.push_back({"page tables", State::good,
                 kernel.tables.mode().name + ", root " + hex(kernel.tables.root().value) + " (" +
                     printable(facts.page_tables->origin) + ")"});
-  if (facts.phys_base)
-    to.push_back({"phys_base", State::good, signed_hex(facts.phys_base->value)});
+  if (facts.phys_base) to.push_back({"phys_base", State::good, signed_hex(facts.phys_base->value)});
   if (facts.kaslr_offset)
     to.push_back({"kaslr offset", State::good, hex(facts.kaslr_offset->value)});
-  if (facts.page_offset)
-    to.push_back({"direct map", State::good, hex(facts.page_offset->value)});
+  if (facts.page_offset) to.push_back({"direct map", State::good, hex(facts.page_offset->value)});
 }
 
 Finding check_tasks(const FoundKernel& kernel) {
@@ -85,8 +83,8 @@ std::vector<Finding> verify(GuestImage& image, const KernelOptions& options,
     add_kernel(image, *kernel, findings);
     findings.push_back(check_tasks(*kernel));
   } else {
-    findings.push_back({"kernel", State::doubtful,
-                        "no running Linux kernel is reached through page tables"});
+    findings.push_back(
+        {"kernel", State::doubtful, "no running Linux kernel is reached through page tables"});
   }
   return findings;
 }

@@ -22,8 +22,8 @@ struct Finding {
 };
 
 /// Whether an image would be of use to crash, drgn and Volatility 3, as far as can be told without
-/// the kernel's debug information: its memory, notes and VMCOREINFO, the kernel reached through page
-/// tables, and the tasks reached through init_task.
+/// the kernel's debug information: its memory, notes and VMCOREINFO, the kernel reached through
+/// page tables, and the tasks reached through init_task.
 /// @throws Error as find_kernel() does
 std::vector<Finding> verify(GuestImage& image, const KernelOptions& options,
                             Diagnostics& diagnostics);

@@ -92,8 +92,8 @@ std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage& image, const Vmcor
   return roots;
 }
 
-/// PHYS_OFFSET is where in guest memory the direct map's first address would be. It may lie outside of
-/// memory: KASLR moves it.
+/// PHYS_OFFSET is where in guest memory the direct map's first address would be. It may lie outside
+/// of memory: KASLR moves it.
 std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux,
                                   std::uint64_t offset) {
   const PagingMode& mode = kernel.tables.mode();
@@ -122,9 +122,6 @@ std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmli
 constinit const KernelArch kAarch64Kernel{.arch = Arch::aarch64,
                                           .roots_of_vcpus = roots_of_vcpus,
                                           .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
-                                          .roots_of_vmlinux = nullptr,
-                                          .announced_vmcoreinfo = nullptr,
-                                          .complete = nullptr,
                                           .synthesise_vmcoreinfo = synthesise_vmcoreinfo};
 
 }  // namespace vmconvert

@@ -13,9 +13,18 @@ constexpr std::uint64_t kLargest = 64 << 20;  // a kernel's has 5 to 15 MiB
 constexpr std::size_t kMostTypes = 1 << 21;
 constexpr int kDeepest = 16;  // anonymous structs within anonymous structs
 constexpr std::size_t kMostMembers = 1 << 16;
-enum Kind : std::uint32_t { kInt = 1, kArray = 3, kStruct = 4, kUnion = 5, kEnum = 6,
-                            kFuncProto = 13, kVar = 14, kDataSection = 15, kDeclTag = 17,
-                            kEnum64 = 19 };
+enum Kind : std::uint32_t {
+  kInt = 1,
+  kArray = 3,
+  kStruct = 4,
+  kUnion = 5,
+  kEnum = 6,
+  kFuncProto = 13,
+  kVar = 14,
+  kDataSection = 15,
+  kDeclTag = 17,
+  kEnum64 = 19
+};
 
 class Btf {
  public:
@@ -103,7 +112,8 @@ class Btf {
       const std::uint32_t type = word(member + 4);
       if (depth == 0 || type >= types_.size() || type == 0) continue;
       const std::uint64_t inner = types_[type];
-      if (kind(inner) == kStruct || kind(inner) == kUnion) add_members(inner, offset, depth - 1, to);
+      if (kind(inner) == kStruct || kind(inner) == kUnion)
+        add_members(inner, offset, depth - 1, to);
     }
   }
 

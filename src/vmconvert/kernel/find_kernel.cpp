@@ -16,7 +16,12 @@ namespace {
 /// True if what was found through page tables and what VMCOREINFO says are the same.
 bool agrees(const KernelFacts& facts, const Vmcoreinfo& info) {
   const auto phys_base = info.number("phys_base");
-  return info.value("OSRELEASE") == facts.release &&
+  const auto text = info.symbol("_stext");
+  const bool elsewhere =
+      text && !facts.image.empty() &&
+      (*text < facts.image.front().at.value ||
+       *text > facts.image.back().at.value + (facts.image.back().guest.size() - 1));
+  return info.value("OSRELEASE") == facts.release && !elsewhere &&
          (!phys_base || !facts.phys_base || *phys_base == facts.phys_base->value);
 }
 
@@ -27,8 +32,7 @@ class Finder {
       : image_(image), arch_(&arch), options_(options), diagnostics_(diagnostics) {}
 
   std::optional<FoundKernel> run() {
-    std::optional<Vmcoreinfo> given = std::move(image_.vmcoreinfo);
-    image_.vmcoreinfo.reset();
+    std::optional<Vmcoreinfo> given = image_.vmcoreinfo;
     if (!given && options_.scan != Scan::none) given = read_announced();
     if (!options_.vmcoreinfo.empty()) given = read_vmcoreinfo_file();
     if (!options_.vmlinux.empty()) vmlinux_ = read_vmlinux(options_.vmlinux);
@@ -38,6 +42,9 @@ class Finder {
     if (!found && options_.scan == Scan::memory && may_be_linux()) found = find_by_scan();
     if (!found) {
       decide("no running Linux kernel found by its page tables");
+      if (vmlinux_)
+        diagnostics_.warn(name(), "no kernel is found in memory that " + quoted(vmlinux_->file) +
+                                      " could be compared with");
       image_.vmcoreinfo = std::move(given);
       return std::nullopt;
     }
@@ -134,11 +141,17 @@ class Finder {
                     quoted(found.facts.banner));
   }
 
-  /// The user's word, else what the hypervisor was told, else what the kernel's image points to.
+  /// The user's word, else what the hypervisor was told, unless that is of another kernel, else
+  /// what the kernel's image points to.
   void choose_vmcoreinfo(std::optional<Vmcoreinfo> given, FoundKernel& found) {
-    if (given) {
+    const bool has_own = options_.scan != Scan::none && !found.content.notes.empty();
+    const bool of_another = given && options_.vmcoreinfo.empty() && !agrees(found.facts, *given);
+    if (given && !(of_another && has_own)) {
       image_.vmcoreinfo = std::move(given);
-    } else if (options_.scan != Scan::none && !found.content.notes.empty()) {
+    } else if (has_own) {
+      if (of_another)
+        diagnostics_.warn(name(), "VMCOREINFO (" + given->origin +
+                                      ") is of another kernel than the running one, and not used");
       image_.vmcoreinfo = std::move(found.content.notes.front());
     } else if (vmlinux_ && arch_->synthesise_vmcoreinfo != nullptr) {
       if (const auto offset = offset_in_guest(found, *vmlinux_)) {

@@ -102,9 +102,6 @@ void complete(KernelFacts& facts, const PageTables& tables, const std::string&) 
 constinit const KernelArch kI386Kernel{.arch = Arch::i386,
                                        .roots_of_vcpus = roots_of_vcpus,
                                        .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
-                                       .roots_of_vmlinux = nullptr,
-                                       .announced_vmcoreinfo = nullptr,
-                                       .complete = complete,
-                                       .synthesise_vmcoreinfo = nullptr};
+                                       .complete = complete};
 
 }  // namespace vmconvert

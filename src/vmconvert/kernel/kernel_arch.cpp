@@ -57,13 +57,14 @@ std::vector<KernelMapping> image_parts(std::vector<Mapping> mappings) {
   }
   std::vector<KernelMapping> parts;
   for (const Mapping& m : mappings) {
-    parts.push_back({GuestRange::sized(m.guest_physical, m.guest_virtual.size()),
-                     m.guest_virtual.begin()});
+    parts.push_back(
+        {GuestRange::sized(m.guest_physical, m.guest_virtual.size()), m.guest_virtual.begin()});
   }
   return parts;
 }
 
-/// A note of another kernel, to which something in the image points, says that its code is elsewhere.
+/// A note of another kernel, to which something in the image points, says that its code is
+/// elsewhere.
 void drop_foreign_notes(KernelImageContent& content, VirtualRange image) {
   std::erase_if(content.notes, [&](const Vmcoreinfo& note) {
     const auto text = note.symbol("_stext");
@@ -78,8 +79,8 @@ class DirectMap {
             const std::vector<Mapping>& kernel)
       : image_(image), tables_(tables), root_(root), kernel_(kernel) {}
 
-  /// gva - gpa. A kernel may run in its direct map; but its image, which is mapped linearly, too, must
-  /// not be taken for one.
+  /// gva - gpa. A kernel may run in its direct map; but its image, which is mapped linearly, too,
+  /// must not be taken for one.
   std::optional<std::uint64_t> find() const {
     const std::uint64_t of_image = delta_of(kernel_.front());
     for (const VirtualRange window : root_.direct_map_windows) {
@@ -138,8 +139,7 @@ class DirectMap {
     std::uint64_t present = 0, mapped = 0;
     for (const GuestRange extent : image_.runs.extents()) {
       const GuestRange part = extent.intersection(near);
-      const auto there =
-          VirtualRange::try_sized({page_offset + part.begin().value}, part.size());
+      const auto there = VirtualRange::try_sized({page_offset + part.begin().value}, part.size());
       present += part.size();
       if (part.empty() || !there) continue;
       for (const Mapping& m : tables_.mappings(*there, kMostMappings))

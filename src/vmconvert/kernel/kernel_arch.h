@@ -25,7 +25,8 @@ struct KernelRoot {
   std::uint64_t direct_map_alignment = 1;  ///< of gva - gpa
   /// No tables prove it: what does is a VMCOREINFO that the image points to.
   bool needs_note = false;
-  /// The direct map, in which the kernel runs, ends somewhere: what is not in it is no reason to doubt it.
+  /// The direct map, in which the kernel runs, ends somewhere: what is not in it is no reason to
+  /// doubt it.
   bool high_memory = false;
 };
 
@@ -37,16 +38,19 @@ struct KernelArch {
   /// What a VMCOREINFO, which may be wrong, says; the best first.
   std::vector<KernelRoot> (*roots_of_vmcoreinfo)(const GuestImage& image, const Vmcoreinfo& info);
   /// Roots for a kernel whose linux_banner lies at `banner`; nullptr: not supported.
-  std::vector<KernelRoot> (*roots_of_vmlinux)(const Vmlinux& vmlinux, GuestPhysAddr banner);
-  /// Where the kernel itself says that its VMCOREINFO is; nullptr: the architecture has no such place.
-  std::optional<GuestPhysAddr> (*announced_vmcoreinfo)(const GuestImage& image);
-  /// Adds what follows from where the image lies: phys_base, KASLR offset, the end of the direct map;
-  /// nullptr: nothing.
-  void (*complete)(KernelFacts& facts, const PageTables& tables, const std::string& origin);
+  std::vector<KernelRoot> (*roots_of_vmlinux)(const Vmlinux& vmlinux,
+                                              GuestPhysAddr banner) = nullptr;
+  /// Where the kernel itself says that its VMCOREINFO is; nullptr: the architecture has no such
+  /// place.
+  std::optional<GuestPhysAddr> (*announced_vmcoreinfo)(const GuestImage& image) = nullptr;
+  /// Adds what follows from where the image lies: phys_base, KASLR offset, the end of the direct
+  /// map; nullptr: nothing.
+  void (*complete)(KernelFacts& facts, const PageTables& tables,
+                   const std::string& origin) = nullptr;
   /// VMCOREINFO made from the symbols of the kernel's own file; nullptr: not supported.
   /// @param offset  offset_in_guest()
   std::string (*synthesise_vmcoreinfo)(const FoundKernel& kernel, const Vmlinux& vmlinux,
-                                       std::uint64_t offset);
+                                       std::uint64_t offset) = nullptr;
 };
 
 extern const KernelArch kX86_64Kernel;
@@ -63,8 +67,8 @@ const KernelArch* find_kernel_arch(Arch arch);
 std::optional<FoundKernel> try_root(const GuestImage& image, const KernelArch& arch,
                                     const KernelRoot& root);
 
-/// How far the kernel's symbols in the guest lie above those of its file: where the banner stands, and
-/// the first byte of its code is mapped. Nothing if the file is not that of this kernel.
+/// How far the kernel's symbols in the guest lie above those of its file: where the banner stands,
+/// and the first byte of its code is mapped. Nothing if the file is not that of this kernel.
 std::optional<std::uint64_t> offset_in_guest(const FoundKernel& kernel, const Vmlinux& vmlinux);
 
 /// The value of the first of these symbols that the kernel's file has.

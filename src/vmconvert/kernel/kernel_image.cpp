@@ -23,7 +23,8 @@ constexpr std::string_view kBannerStart = "Linux version ";
 constexpr std::string_view kIdleName = "swapper/0\0"sv;
 constexpr std::size_t kMostPlaces = 64;
 // The first four bytes: magic, version, no flags.
-constexpr std::string_view kBtfLittleEndian = "\x9f\xeb\x01\0"sv, kBtfBigEndian = "\xeb\x9f\x01\0"sv;
+constexpr std::string_view kBtfLittleEndian = "\x9f\xeb\x01\0"sv,
+                           kBtfBigEndian = "\xeb\x9f\x01\0"sv;
 constexpr std::string_view kNoteName = "VMCOREINFO\0\0"sv;
 
 std::string_view text_of(std::span<const std::byte> bytes) {
@@ -37,8 +38,8 @@ std::string parse_banner(std::string_view text) {
   const std::string_view banner = text.substr(0, end);
   const std::string_view release = banner.substr(kBannerStart.size());
   const bool is_release = !release.empty() && release[0] >= '0' && release[0] <= '9';
-  const bool printable_text = std::all_of(banner.begin(), banner.end(),
-                                          [](char c) { return c >= 0x20 && c < 0x7f; });
+  const bool printable_text =
+      std::all_of(banner.begin(), banner.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
   return is_release && printable_text ? std::string(banner) : "";
 }
 

@@ -14,7 +14,8 @@ struct KernelImageContent {
   /// linux_banner without its end of line; empty if there is none. Of several the one with a build
   /// number ("#1"): Linux 6.1 and later also keep a weak version of the text without it.
   std::string banner;
-  /// Where it stands: linux_banner itself, but also copies of it, such as the one in the kernel's log.
+  /// Where it stands: linux_banner itself, but also copies of it, such as the one in the kernel's
+  /// log.
   std::vector<GuestVirtAddr> banner_places;
   /// VMCOREINFO that the image holds or points to, in the order found; the same text once.
   std::vector<Vmcoreinfo> notes;
@@ -24,7 +25,8 @@ struct KernelImageContent {
 
 /// Searches the image for "Linux version " and for VMCOREINFO. Linux keeps the latter on a page of
 /// its own (kernel 4.13 and later) to which variables in the image point, before in the image
-/// itself: so what is found belongs to this kernel, not to one that ran before or to a nested guest.
+/// itself: so what is found belongs to this kernel, not to one that ran before or to a nested
+/// guest.
 /// @param mappings  of the image; those parts that are not in guest memory are passed over
 /// @param page_offset  gva - gpa in the direct map, where the kernel's pointers lead to
 KernelImageContent search_kernel_image(const GuestImage& image,

@@ -11,9 +11,11 @@ namespace {
 
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kWindow = 256 * 1024;
-constexpr std::size_t kMostFound = 64;  // of a guest that saved many memory images in its page cache
+constexpr std::size_t kMostFound =
+    64;  // of a guest that saved many memory images in its page cache
 
-/// Calls visit(gpa, bytes) for all of memory that is not known to be zero, in pieces of whole pages.
+/// Calls visit(gpa, bytes) for all of memory that is not known to be zero, in pieces of whole
+/// pages.
 template <class Visit>
 void for_each_window(const GuestImage& image, const Visit& visit) {
   std::vector<std::byte> window;

@@ -51,10 +51,6 @@ std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
 
 constinit const KernelArch kPpc64Kernel{.arch = Arch::ppc64,
                                         .roots_of_vcpus = roots_of_vcpus,
-                                        .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
-                                        .roots_of_vmlinux = nullptr,
-                                        .announced_vmcoreinfo = nullptr,
-                                        .complete = nullptr,
-                                        .synthesise_vmcoreinfo = nullptr};
+                                        .roots_of_vmcoreinfo = roots_of_vmcoreinfo};
 
 }  // namespace vmconvert

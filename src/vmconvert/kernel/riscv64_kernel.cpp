@@ -10,8 +10,8 @@ constexpr std::uint64_t kBefore = 64 << 20, kBehind = 192 << 20;
 constexpr GuestVirtAddr kImages{0xffffffff00000000};  // modules, BPF and the kernel's image
 constexpr std::uint64_t kDirectMapAlignment = 2 << 20;
 
-/// PAGE_OFFSET of the kernels that used this mode. Of several the highest first: what lies below the
-/// direct map of an older kernel is within that of a newer one.
+/// PAGE_OFFSET of the kernels that used this mode. Of several the highest first: what lies below
+/// the direct map of an older kernel is within that of a newer one.
 std::vector<std::uint64_t> page_offsets(unsigned va_bits) {
   if (va_bits == 39) return {0xffffffe000000000, 0xffffffd800000000, 0xffffffd600000000};
   return {va_bits == 48 ? 0xffffaf8000000000 : 0xff60000000000000};
@@ -68,10 +68,6 @@ std::vector<KernelRoot> roots_of_vmcoreinfo(const GuestImage& image, const Vmcor
 
 constinit const KernelArch kRiscv64Kernel{.arch = Arch::riscv64,
                                           .roots_of_vcpus = roots_of_vcpus,
-                                          .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
-                                          .roots_of_vmlinux = nullptr,
-                                          .announced_vmcoreinfo = nullptr,
-                                          .complete = nullptr,
-                                          .synthesise_vmcoreinfo = nullptr};
+                                          .roots_of_vmcoreinfo = roots_of_vmcoreinfo};
 
 }  // namespace vmconvert

@@ -33,7 +33,9 @@ KernelRoot make_root(GuestPhysAddr root, unsigned top_table, std::uint64_t in_im
           .direct_map_alignment = kMegabyte};
 }
 
-bool is_address(std::uint64_t in_image) { return in_image != 0 && in_image < (std::uint64_t{1} << 53); }
+bool is_address(std::uint64_t in_image) {
+  return in_image != 0 && in_image < (std::uint64_t{1} << 53);
+}
 
 std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
   std::vector<KernelRoot> roots;
@@ -80,9 +82,6 @@ std::optional<GuestPhysAddr> announced_vmcoreinfo(const GuestImage& image) {
 constinit const KernelArch kS390xKernel{.arch = Arch::s390x,
                                         .roots_of_vcpus = roots_of_vcpus,
                                         .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
-                                        .roots_of_vmlinux = nullptr,
-                                        .announced_vmcoreinfo = announced_vmcoreinfo,
-                                        .complete = nullptr,
-                                        .synthesise_vmcoreinfo = nullptr};
+                                        .announced_vmcoreinfo = announced_vmcoreinfo};
 
 }  // namespace vmconvert

@@ -8,7 +8,7 @@
 namespace vmconvert {
 namespace {
 
-constexpr std::size_t kCommSize = 16;    // TASK_COMM_LEN
+constexpr std::size_t kCommSize = 16;        // TASK_COMM_LEN
 constexpr std::size_t kMostTasks = 1 << 22;  // PID_MAX_LIMIT
 
 struct Layout {

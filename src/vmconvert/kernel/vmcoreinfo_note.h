@@ -10,9 +10,10 @@
 
 namespace vmconvert {
 
-/// The text of a VMCOREINFO at the beginning of `page`: as an ELF note ("VMCOREINFO", type 0), or bare
-/// as Linux keeps it on a page of its own. Nothing unless it is lines of KEY=VALUE with OSRELEASE, a
-/// PAGESIZE that is a power of two, and the symbol of the page tables or of init_uts_ns.
+/// The text of a VMCOREINFO at the beginning of `page`: as an ELF note ("VMCOREINFO", type 0), or
+/// bare as Linux keeps it on a page of its own. Nothing unless it is lines of KEY=VALUE with
+/// OSRELEASE, a PAGESIZE that is a power of two, and the symbol of the page tables or of
+/// init_uts_ns.
 /// @param page  enough of guest memory to hold the whole; the text may be cut where `page` ends
 std::optional<std::string> parse_vmcoreinfo(std::span<const std::byte> page, std::endian order);
 

@@ -18,9 +18,9 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array kWantedSymbols{"_text"sv,         "_stext"sv,      "_end"sv,
-                                    "linux_banner"sv,  "init_top_pgt"sv, "init_level4_pgt"sv,
-                                    "swapper_pg_dir"sv, "init_uts_ns"sv, "init_task"sv};
+constexpr std::array kWantedSymbols{"_text"sv,          "_stext"sv,       "_end"sv,
+                                    "linux_banner"sv,   "init_top_pgt"sv, "init_level4_pgt"sv,
+                                    "swapper_pg_dir"sv, "init_uts_ns"sv,  "init_task"sv};
 constexpr std::size_t kLongestBanner = 1024;
 
 struct ElfCloser {
@@ -90,7 +90,8 @@ class Reader {
     for (Elf_Scn* scn = nullptr; (scn = elf_nextscn(elf_.get(), scn)) != nullptr;) {
       GElf_Shdr shdr;
       if (gelf_getshdr(scn, &shdr) == nullptr || shdr.sh_type == SHT_NOBITS ||
-          (shdr.sh_flags & SHF_ALLOC) == 0 || at < shdr.sh_addr || at - shdr.sh_addr >= shdr.sh_size)
+          (shdr.sh_flags & SHF_ALLOC) == 0 || at < shdr.sh_addr ||
+          at - shdr.sh_addr >= shdr.sh_size)
         continue;
       const Elf_Data* data = elf_rawdata(scn, nullptr);
       const std::uint64_t offset = at - shdr.sh_addr;

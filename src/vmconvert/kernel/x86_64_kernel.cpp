@@ -24,9 +24,9 @@ KernelRoot make_root(GuestPhysAddr root, bool five_levels, std::uint64_t encrypt
                      std::string origin) {
   PagingMode mode = x86_64_paging(five_levels);
   mode.address_mask &= ~encryption_mask;
-  const auto direct_map =
-      five_levels ? VirtualRange::between({0xff11000000000000}, {0xff91000000000000})
-                  : VirtualRange::between({0xffff880000000000}, {0xffffc88000000000});
+  const auto direct_map = five_levels
+                              ? VirtualRange::between({0xff11000000000000}, {0xff91000000000000})
+                              : VirtualRange::between({0xffff880000000000}, {0xffffc88000000000});
   return {.mode = std::move(mode),
           .root = root,
           .origin = std::move(origin),
@@ -84,7 +84,9 @@ void complete(KernelFacts& facts, const PageTables&, const std::string& origin) 
   const KernelMapping& image = facts.image.front();
   const std::uint64_t inside = image.at - kStartKernelMap;
   facts.phys_base = {static_cast<std::int64_t>(image.guest.begin().value - inside), origin};
-  facts.kaslr_offset = {inside - kDefaultStart, origin + ", with the default CONFIG_PHYSICAL_START"};
+  if (inside >= kDefaultStart)  // else it was built for another place
+    facts.kaslr_offset = {inside - kDefaultStart,
+                          origin + ", with the default CONFIG_PHYSICAL_START"};
 }
 
 std::string synthesise_vmcoreinfo(const FoundKernel& kernel, const Vmlinux& vmlinux,
@@ -106,7 +108,6 @@ constinit const KernelArch kX86_64Kernel{.arch = Arch::x86_64,
                                          .roots_of_vcpus = roots_of_vcpus,
                                          .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
                                          .roots_of_vmlinux = roots_of_vmlinux,
-                                         .announced_vmcoreinfo = nullptr,
                                          .complete = complete,
                                          .synthesise_vmcoreinfo = synthesise_vmcoreinfo};
 

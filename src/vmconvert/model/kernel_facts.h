@@ -41,12 +41,14 @@ struct KernelMapping {
 struct KernelFacts {
   std::string banner;   ///< "Linux version 6.1.0 (...) ...", one line; empty if not found
   std::string release;  ///< as uname -r has it
-  std::optional<Derived<std::int64_t>> phys_base;      ///< x86-64: gpa = gva - 0xffffffff80000000 + this
+  std::optional<Derived<std::int64_t>>
+      phys_base;  ///< x86-64: gpa = gva - 0xffffffff80000000 + this
   std::optional<Derived<std::uint64_t>> kaslr_offset;  ///< how far the kernel image was moved
   std::optional<Derived<std::uint64_t>> page_offset;   ///< gva of gpa 0 in the direct map
-  /// Where the direct map ends in guest memory; nothing: nowhere. That of i386 holds low memory alone.
+  /// Where the direct map ends in guest memory; nothing: nowhere. That of i386 holds low memory
+  /// alone.
   std::optional<GuestPhysAddr> direct_map_end;
-  std::optional<Derived<GuestPhysAddr>> page_tables;   ///< of the kernel: root
+  std::optional<Derived<GuestPhysAddr>> page_tables;  ///< of the kernel: root
   /// The kernel image at its own addresses, not those of the direct map: ascending, all equally far
   /// from their gpa. Between them is what the kernel does not map (any more), such as its
   /// initialisation code. Empty if it has no addresses of its own.
