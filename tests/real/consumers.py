@@ -106,7 +106,7 @@ def read_headers(subject: Subject) -> str:
     notes = images.notes(subject.vmcore)
     if not any(name == "VMCOREINFO" and f"OSRELEASE={subject.release}\n".encode() in desc for name, _, desc in notes):
         raise Failed(f"no VMCOREINFO of {subject.release} among the notes {[note[:2] for note in notes]}")
-    return f"{len(notes)} notes"
+    return f"{len(notes)} note{'s' if len(notes) != 1 else ''}"
 
 
 # crash -----------------------------------------------------------------------------------------------------------
