@@ -10,13 +10,15 @@
 #include "qemu/qevm_reader.h"
 #include "qemu_core/qemu_core_reader.h"
 #include "raw/raw_reader.h"
+#include "vmware/vmware_reader.h"
 
 namespace vmconvert {
 
 std::span<const Format> all_formats() {
   static const std::array table{qemu::kQevm,   qemu::kLibvirtSave,   qemu::kQcow2,
                                 elf_dump::kElf, qemu_core::kQemuCore, kdump::kKdump,
-                                lime_image::kLime, raw_image::kRaw};
+                                lime_image::kLime, vmware::kVmware,   vmware::kVmem,
+                                vmware::kPanic, raw_image::kRaw};
   return table;
 }
 

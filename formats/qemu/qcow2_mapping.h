@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "qemu/qcow2_cache.h"
 #include "qemu/qcow2_header.h"
 #include "qemu/qcow2_snapshots.h"
 #include "vmconvert/base/address.h"
 #include "vmconvert/io/byte_source.h"
+#include "vmconvert/io/piece_cache.h"
 
 namespace vmconvert::qemu::qcow2 {
 

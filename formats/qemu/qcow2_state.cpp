@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "qemu/qcow2_cache.h"
 #include "qemu/qcow2_mapping.h"
 #include "qemu/qcow2_unpack.h"
 #include "vmconvert/base/text.h"
+#include "vmconvert/io/piece_cache.h"
 
 namespace vmconvert::qemu::qcow2 {
 namespace {

@@ -154,6 +154,12 @@ void add_input_options(CLI::App& app, Options& options) {
         return text.empty() ? std::string("needs an ID or a NAME") : std::string();
       })
       ->group("Input");
+  app.add_option("--memory", request.read.memory_file, "VMware: the memory of the saved state")
+      ->option_text("FILE")
+      ->group("Input");
+  app.add_option("--state", request.read.state_file, "VMware: the saved state of the memory")
+      ->option_text("FILE")
+      ->group("Input");
   app.add_option("--debug-file", request.read.debug_file, "Debug information of the QEMU in a core")
       ->option_text("FILE")
       ->group("Input");

@@ -119,6 +119,7 @@ int run_extract(const Options& options) {
   const Format& format = choose_format(all_formats(), request.from, *input.source());
   diagnostics.decision(name, "input format " + std::string(format.name));
   ReadOptions read = request.read;
+  read.memory_needed = false;
   read.screen = !wanted.screenshot.empty() || !wanted.all.empty() || wanted.list;
   read.screen_needed = !wanted.screenshot.empty();
   const GuestImage image = read_image(format, input, read, diagnostics);

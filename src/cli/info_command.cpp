@@ -14,7 +14,9 @@ int run_info(const Options& options) {
   const ConvertRequest& request = options.request;
   const Input input = Input::open(request.input, request.read.salvage, diagnostics);
   const Format& format = choose_format(all_formats(), request.from, *input.source());
-  const InfoReport report = make_report(input, format, request.read, diagnostics);
+  ReadOptions read = request.read;
+  read.memory_needed = false;
+  const InfoReport report = make_report(input, format, read, diagnostics);
   const std::string text = options.json ? info_json(report) : info_text(report);
   std::fwrite(text.data(), 1, text.size(), stdout);  // main() tells of a failure
   return diagnostics.lost() ? kLost : kDone;

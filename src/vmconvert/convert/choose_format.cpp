@@ -61,7 +61,7 @@ const Format& choose_format(std::span<const Format> formats, std::string_view wa
   }
   std::vector<std::byte> head(static_cast<std::size_t>(std::min(input.size(), kProbeBytes)));
   input.read_at({0}, head);
-  const ProbeWindow window{head, input.size()};
+  const ProbeWindow window{head, input.size(), input.name()};
   for (const Match level : {Match::yes, Match::maybe}) {
     std::vector<const Format*> matches;
     for (const Format& format : formats) {
@@ -92,6 +92,12 @@ GuestImage read_image(const Format& format, const Input& input, const ReadOption
         ErrorKind::usage, input.source()->name(), std::nullopt,
         "--snapshot makes no sense for " + std::string(format.name) + ", which holds one state");
   }
+  const auto refuse = [&](const std::string& option) {
+    throw Error(ErrorKind::usage, input.source()->name(), std::nullopt,
+                option + " makes no sense for " + std::string(format.name));
+  };
+  if (!options.memory_file.empty() && !format.takes_memory_file) refuse("--memory");
+  if (!options.state_file.empty() && !format.takes_state_file) refuse("--state");
   return format.read(input, options, diagnostics);
 }
 

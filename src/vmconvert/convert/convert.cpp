@@ -39,6 +39,8 @@ GuestMachine convert(const ConvertRequest& request, const ConvertContext& contex
   const Format& format = choose_format(context.formats, request.from, *input.source());
   context.diagnostics.decision(name, "input format " + std::string(format.name));
   GuestImage image = read_image(format, input, request.read, context.diagnostics);
+  for (const auto& source : image.sources)  // a reader may have found more than one file
+    check_output(source->name(), request.output, request.force, true);
   if (image.runs.empty())
     throw Error(ErrorKind::corrupt, name, std::nullopt, "holds no guest memory");
 

@@ -36,6 +36,20 @@ void FileSource::read_at(FileOffset at, std::span<std::byte> out) const {
   }
 }
 
+FileRange FileSource::next_data(FileOffset at) const {
+  const FileRange rest = FileRange::between(at, {size_});
+  if (rest.empty()) return rest;
+  // Moves the position of the descriptor, which nobody uses.
+  const off_t data = ::lseek(fd_.get(), static_cast<off_t>(at.value), SEEK_DATA);
+  if (data < 0) return errno == ENXIO ? FileRange::sized({size_}, 0) : rest;
+  const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
+  if (hole < 0) return rest;
+  const auto found = FileRange::between({static_cast<std::uint64_t>(data)},
+                                        {static_cast<std::uint64_t>(hole)})
+                         .intersection(rest);
+  return found.empty() ? FileRange::sized({size_}, 0) : found;
+}
+
 void MemorySource::read_at(FileOffset at, std::span<std::byte> out) const {
   const auto range = FileRange::try_sized(at, out.size());
   if (!range || range->end().value > bytes_.size()) throw ended(name_, at);

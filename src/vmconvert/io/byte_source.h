@@ -24,6 +24,10 @@ class ByteSource {
   virtual std::uint64_t size() const = 0;
   /// Fills `out` completely. @throws Error(io) if the source fails or ends before that
   virtual void read_at(FileOffset at, std::span<std::byte> out) const = 0;
+  /// The next range at or behind `at`, which is not behind the end, that can hold anything but
+  /// zeros: what lies between is a hole. Empty, at the end, if there is none. A source that cannot
+  /// tell has no holes.
+  virtual FileRange next_data(FileOffset at) const { return FileRange::between(at, {size()}); }
 };
 
 /// A regular file or a block device, opened for reading only.
@@ -35,6 +39,7 @@ class FileSource final : public ByteSource {
   const std::string& name() const override { return name_; }
   std::uint64_t size() const override { return size_; }
   void read_at(FileOffset at, std::span<std::byte> out) const override;
+  FileRange next_data(FileOffset at) const override;
 
  private:
   UniqueFd fd_;

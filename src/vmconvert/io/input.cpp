@@ -84,23 +84,25 @@ Input Input::open(const std::string& path, bool salvage, Diagnostics& diagnostic
     throw Error(ErrorKind::usage, name, std::nullopt,
                 "is a terminal; redirect a file or pipe to it");
   }
+  const auto neighbours = path == "-" ? nullptr : neighbours_of(path);
   // Standard input may be a file that somebody read the beginning of; that part is not ours.
   const bool rewound = path != "-" || ::lseek(fd.get(), 0, SEEK_CUR) == 0;
   if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) ||
       (S_ISREG(status.st_mode) && !rewound)) {
-    return Input(spool_pipe(fd.get(), name, salvage, diagnostics), salvage);
+    return Input(spool_pipe(fd.get(), name, salvage, diagnostics), salvage, neighbours);
   }
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
     throw Error(ErrorKind::io, name, std::nullopt,
                 "is neither a regular file nor a block device nor a pipe");
   }
-  Input input(std::make_shared<FileSource>(std::move(fd), name), salvage);
+  Input input(std::make_shared<FileSource>(std::move(fd), name), salvage, neighbours);
   const std::uint64_t size = input.source_->size();
   std::array<std::byte, kMagicBytes> head{};
   const auto present = std::span(head).first(std::min<std::uint64_t>(size, head.size()));
   input.source_->read_at({0}, present);
   if (const auto codec = recognise_codec(present)) {
-    return Input(input.unpack(FileRange::sized({0}, size), *codec, diagnostics), salvage);
+    return Input(input.unpack(FileRange::sized({0}, size), *codec, diagnostics), salvage,
+                 neighbours);
   }
   return input;
 }

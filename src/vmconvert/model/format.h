@@ -21,6 +21,7 @@ enum class Match { no, maybe, yes };
 struct ProbeWindow {
   std::span<const std::byte> head;  ///< the first 64 KiB, or all of a smaller input
   std::uint64_t size = 0;           ///< of the whole input
+  std::string_view name{};          ///< of the input, as the user knows it; for what has no magic
 };
 
 struct ReadOptions {
@@ -34,6 +35,9 @@ struct ReadOptions {
   std::string snapshot;    ///< id or name of the one to read, of an input that holds several
   bool screen = false;     ///< render what the display showed
   bool screen_needed = true;  ///< warn if there is nothing to render
+  bool memory_needed = true;  ///< refuse an input whose memory is elsewhere and not found
+  std::string memory_file;  ///< path of the other half of an input that has only the state
+  std::string state_file;   ///< path of the other half of an input that has only the memory
   std::string debug_file;  ///< path of the debug information of the process in a core
   std::string executable;  ///< path of the program of the process in a core
   std::string debug_root;  ///< folder of installed debug information; empty: none is looked for
@@ -51,6 +55,8 @@ struct Format {
   /// The saved states of an input that can hold several; nullptr if inputs of this format cannot.
   /// @throws Error(corrupt, unsupported)
   std::vector<Snapshot> (*snapshots)(const Input& input) = nullptr;
+  /// What the input may lack and the user may name: ReadOptions::memory_file or state_file.
+  bool takes_memory_file = false, takes_state_file = false;
 };
 
 }  // namespace vmconvert

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-namespace vmconvert::qemu::qcow2 {
+namespace vmconvert {
 
 /// What was read or unpacked last, shared by threads. Holds at most as many pieces as it was made
 /// for; those in use elsewhere live on until they are let go.
@@ -64,4 +64,4 @@ class PieceCache {
   std::uint64_t clock_ = 0;
 };
 
-}  // namespace vmconvert::qemu::qcow2
+}  // namespace vmconvert
