@@ -10,6 +10,8 @@
 namespace vmconvert::vmware {
 namespace {
 
+constexpr std::uint64_t kPage = 4096;
+
 std::vector<std::byte> head_of(const ByteSource& source, FileRange range) {
   std::vector<std::byte> head(
       static_cast<std::size_t>(std::min<std::uint64_t>(range.size(), kLargestHead)));
@@ -19,7 +21,9 @@ std::vector<std::byte> head_of(const ByteSource& source, FileRange range) {
 
 MemoryImage plain_image(std::shared_ptr<const ByteSource> source, FileRange range) {
   MemoryImage image{std::move(source), range.begin(), range.size()};
-  if (!range.empty()) image.sound.push_back(FileRange::sized({0}, range.size()));
+  // A part of a page is no page.
+  const std::uint64_t whole = range.size() / kPage * kPage;
+  if (whole != 0) image.sound.push_back(FileRange::sized({0}, whole));
   return image;
 }
 

@@ -73,6 +73,7 @@ std::vector<Placement> place_regions(const std::vector<Region>& regions, const s
 std::vector<Placement> place_by_rule(std::uint64_t size, const LayoutFacts& facts,
                                      Diagnostics& diagnostics) {
   if (size == 0) return {};
+  size = align_up(size, kPage);
   if (facts.arm) {
     if (facts.below_4g)
       throw Error(ErrorKind::usage, facts.file, std::nullopt, "--below-4g is for x86 PCs");

@@ -17,6 +17,7 @@ import matrix
 import process_cores
 import screens
 import snapshot_checks
+import vmware_states
 from context import Context
 from lab import arches, libvirt, paths, process_core, snapshots
 from lab.capture import LIVE, PLAIN, STOPPED, Save, capture
@@ -427,6 +428,15 @@ _DUMPS = [
     _foreign_dump("riscv64", "qemu-system-riscv64", "-M virt -bios none -m 64 -smp 2", 0x80000000, 0x83E00000),
 ]
 
+# Files as VMware writes them, around the memory and registers of a QEMU guest.
+_VMWARE = [
+    _case("vmware-layouts", Machine(), check=vmware_states.check_layouts),
+    _case("vmware-consumers", _GUEST_1G, check=vmware_states.check_consumers, label=LONG),
+    _firmware("vmware-split", "pc", 5120, *_around(3 * _GIB, _HIGH, _HIGH + 2 * _GIB - (16 << 20)),
+              check=vmware_states.check_split),
+]
+
 CASES = {case.name: case for case in
          (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_ENCODINGS, *_LIBVIRT, *_QCOW2,
-          *_ARCHITECTURES, *_CONSUMERS, *_PROCESS_CORES, *_SCREENS, *_DUMPS)}
+          *_ARCHITECTURES, *_CONSUMERS, *_PROCESS_CORES, *_SCREENS, *_DUMPS,
+          *_VMWARE)}
