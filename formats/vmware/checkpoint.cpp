@@ -129,7 +129,8 @@ void Checkpoint::read_table() {
   table_end_ = cursor.position();
 }
 
-/// How many of the first groups consist of tags with plain names, up to the mark that ends them.
+/// How many of the first groups consist of tags with plain names, up to the mark that ends them. Both
+/// sizes of a block that is not compressed are the same.
 unsigned Checkpoint::sound_groups(unsigned word_size) const {
   unsigned sound = 0;
   for (const Group& group : std::span(groups_).first(std::min(groups_.size(), kTriedGroups))) {
@@ -137,7 +138,8 @@ unsigned Checkpoint::sound_groups(unsigned word_size) const {
     bool good = true;
     try {
       walk(group, word_size, [&](const Tag& tag) {
-        good = is_plain_name(tag.name);
+        good = is_plain_name(tag.name) &&
+               (tag.coding == Coding::compressed || tag.stored_size == tag.memory_size);
         return good && --left != 0;
       });
     } catch (const Error& error) {

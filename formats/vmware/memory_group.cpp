@@ -32,7 +32,11 @@ class GroupReader {
     } catch (const Error& error) {
       // A memory image that the end of the file cuts off is dealt with where its bytes are needed.
       const bool cut = group_.memory && !group_.memory->complete();
-      if (!cut) lose(error);
+      if (!cut) {
+        lose(error);
+        // Without its regions memory would be placed by a rule that need not be true of it.
+        if (tags_.empty()) throw;
+      }
     }
     finish_regions();
     return std::move(group_);
@@ -81,7 +85,7 @@ class GroupReader {
   }
 
   void finish_regions() {
-    group_.has_regions = !tags_.empty();
+    group_.has_regions = !tags_.empty() || count_.value_or(0) != 0;
     std::uint64_t incomplete = 0;
     for (const auto& [index, tags] : tags_) {
       if (!tags.page_num || !tags.ppn || !tags.size) {
@@ -92,9 +96,14 @@ class GroupReader {
       group_.regions.push_back({index, *tags.page_num, *tags.ppn, *tags.size});
     }
     const std::uint64_t complete = tags_.size() - incomplete;
-    if (incomplete != 0 || count_.value_or(0) > complete) {
+    if (incomplete != 0) {
       lose(Error(ErrorKind::corrupt, checkpoint_.source()->name(), std::nullopt,
-                 "regionsCount says " + counted(count_.value_or(complete), "region") + ", " +
+                 counted(incomplete, "region") +
+                     " without one of regionPageNum, regionPPN and regionSize"));
+    }
+    if (count_.value_or(0) > complete) {
+      lose(Error(ErrorKind::corrupt, checkpoint_.source()->name(), std::nullopt,
+                 "regionsCount says " + counted(*count_, "region") + ", " +
                      std::to_string(complete) + " of them complete"));
     } else if (count_ && *count_ != complete) {
       diagnostics_.warn(checkpoint_.source()->name(),

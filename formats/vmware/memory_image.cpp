@@ -54,6 +54,11 @@ MemoryImage open_memory_block(const Input& input, const Tag& tag, bool salvage,
                               Diagnostics& diagnostics) {
   const auto& file = input.source();
   MemoryImage image;
+  if (tag.coding == Coding::block && tag.stored_size != tag.memory_size) {
+    throw Error(ErrorKind::corrupt, file->name(), tag.at.value,
+                label(tag) + " has two sizes, " + std::to_string(tag.stored_size) + " and " +
+                    std::to_string(tag.memory_size));
+  }
   if (!tag.needs_expansion()) {
     image = plain_image(file, tag.stored);
     if (!tag.complete()) image.why = file->name() + ": the file ends inside block " + label(tag);

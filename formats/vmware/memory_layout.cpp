@@ -73,25 +73,23 @@ std::vector<Placement> place_regions(const std::vector<Region>& regions, const s
 std::vector<Placement> place_by_rule(std::uint64_t size, const LayoutFacts& facts,
                                      Diagnostics& diagnostics) {
   if (size == 0) return {};
+  if (size > kMostPages * kPage / 2) {
+    throw Error(ErrorKind::corrupt, facts.file, std::nullopt,
+                "memory of " + std::to_string(size) + " bytes is more than there can be");
+  }
   size = align_up(size, kPage);
   if (facts.arm) {
     if (facts.below_4g)
       throw Error(ErrorKind::usage, facts.file, std::nullopt, "--below-4g is for x86 PCs");
-    const auto range = GuestRange::try_sized({kArmRam}, size);
-    if (!range)
-      throw Error(ErrorKind::corrupt, facts.file, std::nullopt, "memory lies beyond all addresses");
     diagnostics.decision(facts.file, human_size(size) + " of RAM from " + hex(kArmRam) +
                                          " on, as ARM guests have it");
-    return {{*range, 0}};
+    return {{GuestRange::sized({kArmRam}, size), 0}};
   }
   const std::uint64_t low = std::min(size, gap_begin(size, facts));
   std::vector<Placement> placements{{GuestRange::sized({0}, low), 0}};
   std::string text = human_size(low) + " of RAM from address 0 on";
   if (size > low) {
-    const auto high = GuestRange::try_sized({kGapEnd}, size - low);
-    if (!high)
-      throw Error(ErrorKind::corrupt, facts.file, std::nullopt, "memory lies beyond all addresses");
-    placements.push_back({*high, low});
+    placements.push_back({GuestRange::sized({kGapEnd}, size - low), low});
     text += " and " + human_size(size - low) + " from " + hex(kGapEnd) + " on";
   }
   if (facts.below_4g) {

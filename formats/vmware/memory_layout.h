@@ -36,7 +36,7 @@ std::vector<Placement> place_regions(const std::vector<Region>& regions, const s
 
 /// Places `size` bytes by the rules of products: RAM above 3 GiB continues at 4 GiB. Warns where
 /// that is a guess.
-/// @throws Error(usage) if the user's word makes no sense
+/// @throws Error(usage) if the user's word makes no sense, Error(corrupt) if no guest has so much
 std::vector<Placement> place_by_rule(std::uint64_t size, const LayoutFacts& facts,
                                      Diagnostics& diagnostics);
 

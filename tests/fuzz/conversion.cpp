@@ -57,9 +57,10 @@ void check_screen(const Screen& screen) {
 
 /// Nothing if it is refused.
 std::optional<GuestImage> read(const Format& format, std::shared_ptr<const ByteSource> source,
-                               bool salvage) {
+                               bool salvage,
+                               std::shared_ptr<const Neighbours> neighbours = nullptr) {
   CollectingDiagnostics diagnostics;
-  const Input input(std::move(source), salvage);
+  const Input input(std::move(source), salvage, std::move(neighbours));
   std::optional<GuestImage> image;
   try {
     image = format.read(input, {.salvage = salvage, .screen = true}, diagnostics);
@@ -83,12 +84,13 @@ void read_hostile(const Format& format, const std::uint8_t* data, std::size_t si
   for (const bool salvage : {false, true}) read(format, source_of(data, size), salvage);
 }
 
-void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size) {
+void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size,
+                     std::shared_ptr<const Neighbours> neighbours) {
   const auto bytes = std::as_bytes(std::span(data, size));
   const ProbeWindow window{bytes.first(std::min<std::size_t>(size, 64 * 1024)), size};
   if (format.probe != nullptr) format.probe(window);
   for (const bool salvage : {false, true}) {
-    const auto image = read(format, source_of(data, size), salvage);
+    const auto image = read(format, source_of(data, size), salvage, neighbours);
     if (!image) continue;
     for (const OutputFormat& writer : all_writers()) write(writer, *image, salvage);
   }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "vmconvert/model/format.h"
 
@@ -10,7 +11,9 @@ namespace vmconvert::test {
 /// Reads the bytes with the format, screen included, with and without salvage, and converts what comes out with
 /// every writer. An Error is fine; anything else, and an image or plan that breaks its promises,
 /// ends the process. Memory stays small: only small plans are executed, into memory.
-void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size);
+/// @param neighbours  files beside "input", as the bytes are called
+void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size,
+                     std::shared_ptr<const Neighbours> neighbours = nullptr);
 
 /// The same without the writers: tries more inputs per second.
 void read_hostile(const Format& format, const std::uint8_t* data, std::size_t size);

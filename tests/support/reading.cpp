@@ -49,12 +49,13 @@ void check_image(const GuestImage& image) {
   }
 }
 
-ReadResult read_source(std::shared_ptr<const ByteSource> source, const ReadOptions& options) {
+ReadResult read_source(std::shared_ptr<const ByteSource> source, const ReadOptions& options,
+                       std::shared_ptr<const Neighbours> neighbours) {
   ReadResult result;
   result.diagnostics = std::make_unique<CollectingDiagnostics>();
   try {
     const Format& format = choose_format(all_formats(), "", *source);
-    const Input input(std::move(source), options.salvage);
+    const Input input(std::move(source), options.salvage, std::move(neighbours));
     result.image = format.read(input, options, *result.diagnostics);
   } catch (const Error& error) {
     result.error = error.what();

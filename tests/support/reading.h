@@ -31,7 +31,9 @@ struct ReadResult {
 /// Reads the source with the format that its content says, as the program would. Checks the
 /// invariants of the image's runs, and that each run lies within its source.
 /// @throws std::logic_error if they do not hold; nothing else
-ReadResult read_source(std::shared_ptr<const ByteSource> source, const ReadOptions& options = {});
+/// @param neighbours  files beside it, if there are any
+ReadResult read_source(std::shared_ptr<const ByteSource> source, const ReadOptions& options = {},
+                       std::shared_ptr<const Neighbours> neighbours = nullptr);
 
 /// The same for bytes, under the name "input".
 ReadResult read_bytes(Bytes bytes, const ReadOptions& options = {});
