@@ -326,6 +326,7 @@ _CONSUMERS = [
           matrix.FROM_KDUMP, label=LONG),
     _rows("live-5g", Machine(memory=5120, **_LIVE_Q35), _named(matrix.DIRECT, "QEMU 10, live save, 5 GiB"), kind=LIVE,
           label=LONG),
+    _rows("vmware", Machine(memory=1024), matrix.VMWARE, matrix.VMWARE_PANIC, matrix.VMWARE_ALONE, label=LONG),
     Case("consumers-qcow2", partial(snapshots.capture, Machine(), (snapshots.PLAIN,)),
          partial(matrix.check, rows=(matrix.SNAPSHOT,)), LONG),
     Case("consumers-core", partial(process_core.capture, process_core.Process(
@@ -431,7 +432,6 @@ _DUMPS = [
 # Files as VMware writes them, around the memory and registers of a QEMU guest.
 _VMWARE = [
     _case("vmware-layouts", Machine(), check=vmware_states.check_layouts),
-    _case("vmware-consumers", _GUEST_1G, check=vmware_states.check_consumers, label=LONG),
     _firmware("vmware-split", "pc", 5120, *_around(3 * _GIB, _HIGH, _HIGH + 2 * _GIB - (16 << 20)),
               check=vmware_states.check_split),
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import images
+import vmware_states
 from consumers import CONSUMERS, Consumer, Subject
 from context import Context, Failed
 from lab import paths
@@ -118,6 +119,9 @@ FROM_RAW = Row("raw image", _as("raw"), registers=False)
 FROM_LIME = Row("LiME image", _as("lime"), registers=False)
 FROM_DUMP = Row("QEMU `dump-guest-memory`", _file("ref.elf"))
 PROCESS_CORE = Row("core of the QEMU process", _file("gcore.core"), registers=False)
+VMWARE = Row("VMware `.vmss` and `.vmem`", vmware_states.as_state)
+VMWARE_PANIC = Row("VMware panic dump", vmware_states.as_panic_dump)
+VMWARE_ALONE = Row("VMware `.vmem` alone", vmware_states.as_memory_alone, registers=False)
 SNAPSHOT = Row("qcow2 image with a snapshot", _file("plain.qcow2", "--snapshot", "after"), state="after")
 
 

@@ -4,12 +4,10 @@ import os
 import random
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
 import compare
-import consumers
 import images
 from context import Context, Failed
 from lab import vmware
@@ -46,7 +44,7 @@ class _Guest:
 def _check_notes(guest: _Guest, output: Path):
     """PRSTATUS is QEMU's byte for byte; of QEMU's own note what VMware saves."""
     expected = [note for note in guest.notes if note[0] in ("CORE", "QEMU")]
-    actual = images.notes(output)
+    actual = [note for note in images.notes(output) if note[0] in ("CORE", "QEMU")]
     if [note[:2] for note in actual] != [note[:2] for note in expected]:
         raise Failed(f"{output.name}: notes are {[note[:2] for note in actual]}")
     for number, ((name, _, ours), (_, _, theirs)) in enumerate(zip(actual, expected)):
@@ -174,8 +172,7 @@ def _check_beside(guest: _Guest):
     shutil.rmtree(folder)
 
 
-def _check_panic(guest: _Guest):
-    folder = guest.folder("panic")
+def _write_panic(guest: _Guest, folder: Path) -> Path:
     (low, low_end), *rest = guest.ram
     ranges = [(low, low_end), (rest[0][0], rest[-1][1])] if rest else [(low, low_end)]
     hole = (low_end, rest[0][0]) if rest else None
@@ -185,6 +182,12 @@ def _check_panic(guest: _Guest):
     vmware.write_panic(folder / "debug.guest", guest.vcpus, memory, hole)
     vmware.write_memory(guest.image, pieces, folder / "debug.vmem")
     os.truncate(folder / "debug.vmem", memory)
+    return folder / "debug.guest"
+
+
+def _check_panic(guest: _Guest):
+    folder = guest.folder("panic")
+    _write_panic(guest, folder)
     output = folder / "out.elf"
     for source in (folder / "debug.guest", folder / "debug.vmem"):
         _check_ram(guest, source, notes=False)
@@ -236,7 +239,6 @@ def check_split(context: Context):
         (folder / "alone.raw").unlink()
         _check_ram(guest, memory, notes=False)
         output = folder / "out.elf"
-        alone = images.notes(output)
         pieces = [vmware.Piece(0, low, 0), vmware.Piece(4 * _GIB, end, low)]
         for name, groups in (("guest.vmss", guest.state().group("memory").value("regionsCount", 0)),
                              ("guest.vmsn", guest.state().group("memory").regions(pieces))):
@@ -244,20 +246,31 @@ def check_split(context: Context):
             groups.write(folder / name)
             _check_ram(guest, folder / name)
             (folder / name).unlink()
-        if alone:
-            raise Failed("a memory file alone has notes")
         _check_sparse(guest, folder, low)
 
 
-def check_consumers(context: Context):
-    """crash and Volatility 3 find in what VMware's files become what they find in QEMU's own dump."""
+def as_state(context: Context) -> tuple[Path, ...]:
+    """A .vmss with its .vmem, in RAM's own regions and with packed registers."""
     guest = _Guest(context)
     with guest.image:
+        folder = guest.folder("state")
         pieces = vmware.pack(guest.ram)
-        folder = guest.folder("consumers")
-        guest.state().group("memory").regions(pieces).write(folder / "save.qevm")
-        vmware.write_memory(guest.image, pieces, folder / "save.vmem")
-        for name in ("ref.elf", "console.log"):
-            (folder / name).symlink_to((context.capture / name).absolute())
-        for number, check in enumerate((consumers.check_crash, consumers.check_volatility)):
-            check(replace(context, capture=folder, work=guest.folder(f"consumer{number}")))
+        guest.state().group("memory").regions(pieces).write(folder / "guest.vmss")
+        vmware.write_memory(guest.image, pieces, folder / "guest.vmem")
+    return (folder / "guest.vmss",)
+
+
+def as_memory_alone(context: Context) -> tuple[Path, ...]:
+    """A .vmem, and nothing that tells what it is."""
+    guest = _Guest(context)
+    with guest.image:
+        folder = guest.folder("alone")
+        vmware.write_memory(guest.image, _flat(guest, 3 * _GIB), folder / "guest.vmem")
+    return (folder / "guest.vmem",)
+
+
+def as_panic_dump(context: Context) -> tuple[Path, ...]:
+    """A .guest with its .vmem."""
+    guest = _Guest(context)
+    with guest.image:
+        return (_write_panic(guest, guest.folder("panic-dump")),)
