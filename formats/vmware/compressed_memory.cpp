@@ -41,6 +41,10 @@ bool CompressedMemory::recognise(std::span<const std::byte> head) {
   return head.size() >= kBlockHeader && parse_header(head).has_value();
 }
 
+bool CompressedMemory::recognise_usual(std::span<const std::byte> head) {
+  return recognise(head) && parse_header(head)->plain == kUsualPlain;
+}
+
 std::shared_ptr<const CompressedMemory> CompressedMemory::open(
     std::shared_ptr<const ByteSource> file, FileRange range, Diagnostics* salvage) {
   std::shared_ptr<CompressedMemory> memory(new CompressedMemory(std::move(file)));

@@ -28,6 +28,9 @@ class CompressedMemory final : public ByteSource {
   /// True if the bytes can be the header of a first block.
   static bool recognise(std::span<const std::byte> head);
 
+  /// True if that block also has the usual size: then nothing else begins so.
+  static bool recognise_usual(std::span<const std::byte> head);
+
   /// Finds the blocks in `range` of a file.
   /// @param salvage  told of what is lost behind a damaged header; nullptr: that is an error
   /// @returns nullptr if the range does not look like a container

@@ -200,6 +200,9 @@ GuestImage read_memory_alone(const Input& input, const ReadOptions& options,
   const std::string& name = input.source()->name();
   GuestImage image;
   assume_machine(name, options.machine, image, diagnostics);
+  if (image.arch != Arch::x86_64 && image.arch != Arch::i386 && image.arch != Arch::aarch64)
+    throw Error(ErrorKind::usage, name, std::nullopt,
+                "VMware has no guests of " + std::string(arch_name(image.arch)));
   const MemoryImage memory = open_memory_file(input.source(), options.salvage, diagnostics);
   const auto placements = place_by_rule(
       memory.size, {.file = name, .arm = image.arch == Arch::aarch64, .below_4g = options.below_4g},
@@ -220,7 +223,7 @@ GuestImage read_state(const Input& input, const ReadOptions& options, Diagnostic
 }
 
 Match probe_memory(const ProbeWindow& window) noexcept {
-  return has_extension(window.name, ".vmem") || CompressedMemory::recognise(window.head)
+  return has_extension(window.name, ".vmem") || CompressedMemory::recognise_usual(window.head)
              ? Match::maybe
              : Match::no;
 }

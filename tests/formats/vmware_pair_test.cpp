@@ -112,6 +112,12 @@ TEST_CASE("vmware pair: memory alone is laid out by the rule, with a warning") {
   CHECK(guest_bytes(*result.image, 0, 8192) == memory());
   CHECK(placed({{"vm.vmem", memory()}}, "vm.vmem", {.machine = machine_by_name("aarch64")}) ==
         "0x80000000");
+  CHECK(placed({{"vm.vmem", memory()}}, "vm.vmem", {.machine = machine_by_name("s390x")}) ==
+        "vm.vmem: VMware has no guests of s390x");
+  // What merely begins like a small compressed block is not taken for memory.
+  const Bytes small = ByteWriter().le32(1).le32(0).le32(1).le32(0).fill(100).bytes();
+  CHECK(placed({{"file", small}}, "file").find("is in none of the known formats") !=
+        std::string::npos);
   CHECK(
       placed({{"vm.vmem", page_of(1, 5000)}}, "vm.vmem") ==
       "vm.vmem: the memory is cut off after 4.9 KiB, more is described (--salvage converts what is "
