@@ -129,8 +129,8 @@ void Checkpoint::read_table() {
   table_end_ = cursor.position();
 }
 
-/// How many of the first groups consist of tags with plain names, up to the mark that ends them. Both
-/// sizes of a block that is not compressed are the same.
+/// How many of the first groups consist of tags with plain names, up to the mark that ends them.
+/// Both sizes of a block that is not compressed are the same.
 unsigned Checkpoint::sound_groups(unsigned word_size) const {
   unsigned sound = 0;
   for (const Group& group : std::span(groups_).first(std::min(groups_.size(), kTriedGroups))) {
