@@ -68,7 +68,7 @@ class Companions(Case):
                "if the state was saved with memory")
         self.refuse(f"vm.vmss: {why}", "vm.vmss", "--arch", "x86_64", "-o", "x.raw", code=FAILED)
         report = json.loads(self.run_tool("info", "--json", "vm.vmss").out)
-        self.assertEqual(report["input"]["format"]["name"], "vmware")
+        self.assertEqual(report["format"]["name"], "vmware")
         self.assertIn(why, report["warnings"])
 
     def test_memory_alone(self):
