@@ -1,6 +1,7 @@
 #include "vmconvert/convert/convert.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/choose_format.h"
@@ -11,9 +12,11 @@
 namespace vmconvert {
 namespace {
 
-void check_space(const OutputPlan& plan, const GuestImage& image, const OutputTarget& target,
+void check_space(const OutputPlan& plan, const GuestImage& image, OutputTarget& target,
                  const ConvertRequest& request) {
-  const std::uint64_t needed = request.sparse ? data_bytes(plan, image) : plan.size;
+  std::vector<bool> shares;
+  for (const auto& source : image.sources) shares.push_back(target.sink().can_share(*source));
+  const std::uint64_t needed = request.sparse ? data_bytes(plan, image, shares) : plan.size;
   const std::uint64_t free = target.free_bytes();
   if (needed <= free) return;
   throw Error(ErrorKind::io, request.output, std::nullopt,

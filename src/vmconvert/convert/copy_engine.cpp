@@ -27,6 +27,14 @@ bool is_zero(std::span<const std::byte> bytes) {
                            std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
+/// The part of a run's memory that a sink can share with its source, whose place in the output is
+/// `at`; empty if it is none, or too little to be worth a call.
+FileRange shareable(const InFile& file, std::uint64_t size, FileOffset at) {
+  constexpr std::uint64_t kAlign = ByteSink::kShareAlignment, kWorthIt = 64 * 1024;
+  if (file.at.value % kAlign != 0 || at.value % kAlign != 0 || size < kWorthIt) return {};
+  return FileRange::sized(file.at, size / kAlign * kAlign);
+}
+
 /// Turns bytes that come in order into few large writes, and zeros into holes.
 class Emitter {
  public:
@@ -47,6 +55,13 @@ class Emitter {
   void zeros(std::uint64_t size) {
     if (!pieces_.empty()) flush();
     zeros_ += size;
+  }
+  /// Shares a part of a source with the sink. @returns false if that is not possible
+  bool share(const ByteSource& source, FileRange part) {
+    flush();
+    if (!sink_.share_at(at_, source, part)) return false;
+    at_ = at_ + part.size();
+    return true;
   }
   /// Hands everything to the sink.
   void flush() {
@@ -85,7 +100,11 @@ class Emitter {
 class Worker {
  public:
   Worker(const OutputPlan& plan, const GuestImage& image, ByteSink& sink)
-      : plan_(plan), image_(image), sink_(sink), buffer_(kWindow) {}
+      : plan_(plan),
+        image_(image),
+        sink_(sink),
+        shares_(image.sources.size(), true),
+        buffer_(kWindow) {}
 
   /// Produces the output's bytes of `unit`.
   void copy(FileRange unit) {
@@ -130,7 +149,8 @@ class Worker {
       if (const auto* fill = std::get_if<Filled>(&run.backing)) {
         copy_fill(fill->value, run.guest.size(), emitter);
       } else {
-        copy_file(std::get<InFile>(run.backing), run.guest.size(), emitter);
+        share_or_copy(std::get<InFile>(run.backing), run.guest.size(),
+                      range.begin() + (run.guest.begin() - begin), emitter);
       }
     });
     drain(emitter);
@@ -147,6 +167,23 @@ class Worker {
       emitter.bytes(std::span(filled).first(std::min<std::uint64_t>(size, filled.size())));
     }
     emitter.flush();
+  }
+
+  /// @param at  place in the output
+  void share_or_copy(InFile file, std::uint64_t size, FileOffset at, Emitter& emitter) {
+    const FileRange part =
+        file.stride == image_.runs.page_size() ? shareable(file, size, at) : FileRange();
+    const ByteSource& source = *image_.sources.at(file.source);
+    if (!part.empty() && shares_.at(file.source) && source.descriptor() >= 0) {
+      drain(emitter);
+      // What did not work once will not work another time.
+      shares_.at(file.source) = emitter.share(source, part);
+      if (shares_.at(file.source)) {
+        file.at = part.end();
+        size -= part.size();
+      }
+    }
+    copy_file(file, size, emitter);
   }
 
   void copy_file(InFile file, std::uint64_t size, Emitter& emitter) {
@@ -213,6 +250,7 @@ class Worker {
   const OutputPlan& plan_;
   const GuestImage& image_;
   ByteSink& sink_;
+  std::vector<bool> shares_;  ///< by SourceId: storage can be shared, as far as is known
   std::vector<std::byte> buffer_;
   Window window_;
 };
@@ -286,13 +324,19 @@ void execute(const OutputPlan& plan, const GuestImage& image, ByteSink& sink, un
   error.rethrow();
 }
 
-std::uint64_t data_bytes(const OutputPlan& plan, const GuestImage& image) {
+std::uint64_t data_bytes(const OutputPlan& plan, const GuestImage& image,
+                         const std::vector<bool>& shares) {
   std::uint64_t bytes = 0;
   for (const Part& part : plan.parts) {
     if (const auto* guest = std::get_if<GuestData>(&part.content)) {
       image.runs.for_each_in(GuestRange::sized(guest->begin, part.size), [&](const Run& run) {
         const auto* fill = std::get_if<Filled>(&run.backing);
         if (fill == nullptr || fill->value != std::byte{0}) bytes += run.guest.size();
+        const auto* file = std::get_if<InFile>(&run.backing);
+        if (file == nullptr || file->source >= shares.size() || !shares[file->source]) return;
+        if (file->stride != image.runs.page_size()) return;
+        const FileOffset at = part.at + (run.guest.begin() - guest->begin);
+        bytes -= shareable(*file, run.guest.size(), at).size();
       });
     } else {
       bytes += part.size;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "vmconvert/io/byte_sink.h"
 #include "vmconvert/model/guest_image.h"
@@ -22,13 +23,16 @@ class Progress {
 /// Writes what the plan says: the only place that moves guest memory.
 ///
 /// A seekable sink is written by `threads` threads, each with a buffer of about 1 MiB; any other by
-/// the caller's thread, in order. Zero pages are handed to ByteSink::zero_at.
+/// the caller's thread, in order. Zero pages are handed to ByteSink::zero_at. Memory that lies in a
+/// source as it will in the sink is shared where the sink can, page borders permitting.
 /// @param threads  at least 1
 /// @throws Error of the source or sink that failed first; all threads have ended by then
 void execute(const OutputPlan& plan, const GuestImage& image, ByteSink& sink, unsigned threads,
              Progress& progress);
 
-/// Bytes that execute() will at most hand to ByteSink::write_at; the rest is zero.
-std::uint64_t data_bytes(const OutputPlan& plan, const GuestImage& image);
+/// Bytes that execute() will at most hand to ByteSink::write_at; the rest is zero, or shared.
+/// @param shares  by SourceId: whether ByteSink::share_at() works for it; empty: for none
+std::uint64_t data_bytes(const OutputPlan& plan, const GuestImage& image,
+                         const std::vector<bool>& shares = {});
 
 }  // namespace vmconvert

@@ -1,5 +1,7 @@
 #include "vmconvert/io/byte_sink.h"
 
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -65,6 +67,23 @@ void FileSink::write_at(FileOffset at, std::span<const ConstBytes> pieces) {
 void FileSink::zero_at(FileOffset at, std::uint64_t size) {
   if (sparse_) return;  // never written to: a hole since begin()
   write_zeros(at, size, [this](FileOffset o, auto pieces) { write_at(o, pieces); });
+}
+
+bool FileSink::can_share(const ByteSource& source) {
+  if (source.size() < kShareAlignment) return false;
+  const bool shared = share_at({0}, source, FileRange::sized({0}, kShareAlignment));
+  if (shared) begin(0);  // it was a trial
+  return shared;
+}
+
+bool FileSink::share_at(FileOffset at, const ByteSource& source, FileRange part) {
+  // Who wants zeros written wants storage of their own.
+  if (!sparse_ || source.descriptor() < 0) return false;
+  file_clone_range range{.src_fd = source.descriptor(),
+                         .src_offset = part.begin().value,
+                         .src_length = part.size(),
+                         .dest_offset = at.value};
+  return ::ioctl(fd_, FICLONERANGE, &range) == 0;
 }
 
 void StreamSink::write_at(FileOffset at, std::span<const ConstBytes> pieces) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vmconvert/base/address.h"
+#include "vmconvert/io/byte_source.h"
 #include "vmconvert/io/unique_fd.h"
 
 namespace vmconvert {
@@ -30,6 +31,14 @@ class ByteSink {
   virtual void write_at(FileOffset at, std::span<const ConstBytes> pieces) = 0;
   /// Makes `size` bytes at `at` zero, by leaving a hole where that is enough. @throws Error(io)
   virtual void zero_at(FileOffset at, std::uint64_t size) = 0;
+
+  /// What places and sizes of shared storage are multiples of.
+  static constexpr std::uint64_t kShareAlignment = 4096;
+  /// True if share_at() can work for this source. Only before begin(). @throws Error(io)
+  virtual bool can_share(const ByteSource&) { return false; }
+  /// Makes the bytes at `at` those of a part of a source by sharing its storage.
+  /// @returns false if that was not possible; the bytes have to be written then
+  virtual bool share_at(FileOffset, const ByteSource&, FileRange) { return false; }
 };
 
 /// A regular file, empty when begin() is called.
@@ -44,6 +53,8 @@ class FileSink final : public ByteSink {
   void begin(std::uint64_t size) override;
   void write_at(FileOffset at, std::span<const ConstBytes> pieces) override;
   void zero_at(FileOffset at, std::uint64_t size) override;
+  bool can_share(const ByteSource& source) override;
+  bool share_at(FileOffset at, const ByteSource& source, FileRange part) override;
 
  private:
   int fd_;

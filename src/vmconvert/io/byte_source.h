@@ -28,6 +28,9 @@ class ByteSource {
   /// zeros: what lies between is a hole. Empty, at the end, if there is none. A source that cannot
   /// tell has no holes.
   virtual FileRange next_data(FileOffset at) const { return FileRange::between(at, {size()}); }
+  /// An open file whose bytes are those of the source, at the same places; -1 if there is none. Stays
+  /// with the source.
+  virtual int descriptor() const { return -1; }
 };
 
 /// A regular file or a block device, opened for reading only.
@@ -40,6 +43,7 @@ class FileSource final : public ByteSource {
   std::uint64_t size() const override { return size_; }
   void read_at(FileOffset at, std::span<std::byte> out) const override;
   FileRange next_data(FileOffset at) const override;
+  int descriptor() const override { return fd_.get(); }
 
  private:
   UniqueFd fd_;
