@@ -133,7 +133,8 @@ class WrongCommandLines(Case):
             code=USAGE,
         )
         self.refuse(
-            'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime, raw)',
+            'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime, vmware, '
+            "vmware-vmem, vmware-panic, raw)",
             *["in.qevm", "-o", "out.raw", "--from", "ELF"],
             code=USAGE,
         )

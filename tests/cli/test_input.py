@@ -9,7 +9,8 @@ import streams
 from harness import FAILED, LOST, Case, main, needs, needs_root
 
 UNKNOWN = (
-    ": is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime; "
+    ": is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime, vmware, "
+    "vmware-vmem, vmware-panic; "
     "what cannot be told by content: --from raw)"
 )
 

@@ -18,7 +18,7 @@ std::string format_of(Bytes bytes) {
 
 constexpr const char* kUnknown =
     "input: is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, "
-    "qemu-core, kdump, lime; what cannot be told by content: --from raw)";
+    "qemu-core, kdump, lime, vmware, vmware-vmem, vmware-panic; what cannot be told by content: --from raw)";
 
 TEST_CASE("probe: each format knows its own") {
   CHECK(format_of(small_pc().eos().bytes()) == "qevm");
@@ -62,7 +62,7 @@ TEST_CASE("probe: a format that was asked for says what it misses") {
   CHECK(read_as("libvirt-save") == "input: offset 0x0: magic is not that of a libvirt save image");
   CHECK(read_as("vmss") ==
         "unknown input format \"vmss\" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, "
-        "lime, raw)");
+        "lime, vmware, vmware-vmem, vmware-panic, raw)");
 }
 
 }  // namespace
