@@ -16,13 +16,6 @@ constexpr std::string_view kMemory = ".vmem";
 // What Input unpacks.
 constexpr std::array kPackings{".gz"sv, ".bz2"sv, ".xz"sv, ".zst"sv, ".lz4"sv, ".lzo"sv};
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
-  return result;
-}
-
 struct Name {
   std::string stem;       ///< as it is
   std::string extension;  ///< lower case, with the dot; empty if there is none
@@ -90,6 +83,19 @@ bool has_uuid_name(const std::string& name) {
 }
 
 }  // namespace
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+  return result;
+}
+
+std::string base_name(std::string_view path) {
+  return std::string(path.substr(std::min(path.rfind('/') + 1, path.size())));
+}
+
+std::string file_name(std::string_view path) { return printable(base_name(path)); }
 
 bool has_extension(std::string_view path, std::string_view extension) {
   return split(path).extension == extension;

@@ -9,6 +9,13 @@
 
 namespace vmconvert::vmware {
 
+/// Letters A to Z in lower case.
+std::string lower(std::string_view text);
+
+/// The last part of a path; file_name() escapes it for people.
+std::string base_name(std::string_view path);
+std::string file_name(std::string_view path);
+
 /// True if the name, without the suffix of a compressed file, ends in this extension (".vmem",
 /// lower case) whatever its case.
 bool has_extension(std::string_view path, std::string_view extension);

@@ -1,6 +1,7 @@
 #include "vmware/guest_kind.h"
 
 #include "vmconvert/base/text.h"
+#include "vmware/dictionary.h"
 
 namespace vmconvert::vmware {
 namespace {
@@ -8,7 +9,6 @@ namespace {
 constexpr std::uint64_t kArmPlatform = 3;  // Fusion on Apple silicon; LeechCore
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kMostMiB = std::uint64_t{1} << 32;
-constexpr std::uint64_t kLargestConfiguration = 4 * kMiB;
 
 template <class Value>
 std::optional<Value> find_tag(const Checkpoint& checkpoint, std::string_view group,
@@ -28,33 +28,11 @@ std::optional<Value> find_tag(const Checkpoint& checkpoint, std::string_view gro
   return found;
 }
 
-/// The value of `key = "value"` in a configuration, keys being the same in upper and lower case;
-/// nothing if there is no such line.
-std::optional<std::string> configured(std::string_view text, std::string_view key) {
-  while (!text.empty()) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-    const auto equals = line.find('=');
-    if (equals == std::string_view::npos) continue;
-    std::string_view name = line.substr(0, equals);
-    name.remove_prefix(std::min(name.find_first_not_of(" \t"), name.size()));
-    name = name.substr(0, name.find_last_not_of(" \t") + 1);
-    const bool same =
-        std::equal(name.begin(), name.end(), key.begin(), key.end(), [](char a, char b) {
-          return (a >= 'A' && a <= 'Z' ? a + 32 : a) == (b >= 'A' && b <= 'Z' ? b + 32 : b);
-        });
-    const auto open = line.find('"', equals), close = line.rfind('"');
-    if (same && open != std::string_view::npos && close > open)
-      return std::string(line.substr(open + 1, close - open - 1));
-  }
-  return std::nullopt;
-}
-
 std::optional<std::string> guest_os(const Checkpoint& checkpoint) {
   const auto text = find_tag<std::string>(checkpoint, "Snapshot", "cfgFile", [&](const Tag& tag) {
-    return std::optional(checkpoint.text(tag, kLargestConfiguration));
+    return std::optional(checkpoint.text(tag, kLargestDictionary));
   });
-  return text ? configured(*text, "guestOS") : std::nullopt;
+  return text ? Dictionary(*text).find("guestOS") : std::nullopt;
 }
 
 void check_family(const Checkpoint& checkpoint, const GuestMachine& found,

@@ -32,6 +32,7 @@ MemoryImage compressed_image(std::shared_ptr<const CompressedMemory> memory, boo
   diagnostics.decision(memory->name(),
                        human_size(memory->size()) + " of memory in compressed blocks");
   MemoryImage image = plain_image(memory, FileRange::sized({0}, memory->size()));
+  image.unpacked = true;
   if (salvage) image.sound = memory->sound_ranges(image.why);
   return image;
 }
@@ -72,6 +73,7 @@ MemoryImage open_memory_block(const Input& input, const Tag& tag, bool salvage,
     auto plain = expand_to_file(*file, tag, salvage, diagnostics);
     const std::uint64_t size = plain->size();
     image = plain_image(std::move(plain), FileRange::sized({0}, size));
+    image.unpacked = true;
     image.size = tag.memory_size;
   }
   image.inside = true;

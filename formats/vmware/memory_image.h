@@ -17,6 +17,7 @@ struct MemoryImage {
   std::uint64_t size = 0;        ///< bytes there are, or should be
   std::vector<FileRange> sound;  ///< places whose bytes can be read, in order; all without damage
   std::string why;               ///< what the first damaged place says; empty without damage
+  bool unpacked = false;         ///< the source is what its file unpacks to
   bool inside = false;           ///< it is a block of the checkpoint
 };
 

@@ -6,6 +6,7 @@
 #include "vmconvert/base/text.h"
 #include "vmware/companions.h"
 #include "vmware/compressed_memory.h"
+#include "vmware/description.h"
 #include "vmware/encryption.h"
 #include "vmware/guest_kind.h"
 #include "vmware/memory_layout.h"
@@ -23,10 +24,6 @@ std::vector<std::byte> head_of(const ByteSource& source, std::uint64_t most) {
   std::vector<std::byte> head(static_cast<std::size_t>(std::min(source.size(), most)));
   source.read_at({0}, head);
   return head;
-}
-
-std::string file_name(std::string_view path) {
-  return printable(path.substr(std::min(path.rfind('/') + 1, path.size())));
 }
 
 /// What both kinds of states do when they have no memory of their own: the file that the user
@@ -81,6 +78,7 @@ class StateReader {
     GuestImage image;
     image.sources = {input_.source()};
     set_machine(cpus, image);
+    describe_state(input_, checkpoint_, kState, options_, image, diagnostics_);
     const auto placements = place_regions(group.regions, name_, options_.salvage, diagnostics_);
     const auto opened = open_memory(group, std::move(memory), end_of(placements));
     if (opened) add_memory(*opened, group.has_regions, placements, image);
@@ -148,6 +146,7 @@ class StateReader {
     image.runs =
         map_placements(placements, memory, own ? kState : kMemory, options_.salvage, diagnostics_);
     describe_memory(image, memory.size);
+    if (options_.details) add_region_facts(placements, memory, image.metadata);
     diagnostics_.decision(name_, human_size(image.runs.total_bytes()) + " of memory in " +
                                      counted(placements.size(), "region"));
   }
@@ -271,6 +270,7 @@ constinit const Format kVmware{
     .probe = probe_state,
     .read = read_state,
     .takes_memory_file = true,
+    .has_records = true,
 };
 
 constinit const Format kVmem{
@@ -279,6 +279,7 @@ constinit const Format kVmem{
     .probe = probe_memory,
     .read = read_memory,
     .takes_state_file = true,
+    .has_records = true,
 };
 
 constinit const Format kPanic{

@@ -27,8 +27,10 @@ struct Options {
   Command command = Command::convert;
   ConvertRequest request;  ///< of the other commands the input side and `force`
   ExtractRequest extract;
-  bool json = false;    ///< info: for programs
-  bool verify = false;  ///< convert: look at the output afterwards, as `verify` does
+  bool json = false;     ///< info: for programs
+  bool tags = false;     ///< info: what the input is made of
+  bool hexdump = false;  ///< info: the same, with bytes
+  bool verify = false;   ///< convert: look at the output afterwards, as `verify` does
   std::string progress = "auto";
   int verbosity = 0;
 };

@@ -83,6 +83,7 @@ class Extraction {
   void write(const Attachment& item, const std::string& output) {
     OutputTarget& target = targets_.emplace_back(output, force_, false, temporaries_);
     write_attachment(item, image_, target.sink());
+    target.finish();
   }
   void write_all(const std::vector<Attachment>& items, const std::string& folder) {
     folder_.emplace(folder, force_, temporaries_);
@@ -120,6 +121,7 @@ int run_extract(const Options& options) {
   diagnostics.decision(name, "input format " + std::string(format.name));
   ReadOptions read = request.read;
   read.memory_needed = false;
+  read.details = true;
   read.screen = !wanted.screenshot.empty() || !wanted.all.empty() || wanted.list;
   read.screen_needed = !wanted.screenshot.empty();
   const GuestImage image = read_image(format, input, read, diagnostics);

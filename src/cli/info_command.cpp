@@ -16,6 +16,8 @@ int run_info(const Options& options) {
   const Format& format = choose_format(all_formats(), request.from, *input.source());
   ReadOptions read = request.read;
   read.memory_needed = false;
+  read.details = true;
+  read.records = options.tags || options.hexdump;
   const InfoReport report = make_report(input, format, read, diagnostics);
   const std::string text = options.json ? info_json(report) : info_text(report);
   std::fwrite(text.data(), 1, text.size(), stdout);  // main() tells of a failure

@@ -1,9 +1,6 @@
 #include "info_report.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
-#include <ctime>
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/choose_format.h"
@@ -49,16 +46,6 @@ InfoReport make_report(const Input& input, const Format& format, const ReadOptio
   report.losses = diagnostics.losses;
   report.warnings = diagnostics.warnings;
   return report;
-}
-
-std::string utc_date(std::uint64_t seconds_since_1970) {
-  constexpr std::uint64_t kYear10000 = 253402300800;
-  if (seconds_since_1970 == 0 || seconds_since_1970 >= kYear10000) return "";
-  const auto time = static_cast<std::time_t>(seconds_since_1970);
-  std::tm parts{};
-  std::array<char, 32> text{};
-  if (::gmtime_r(&time, &parts) == nullptr) return "";
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 std::string crash_date(const Vmcoreinfo& vmcoreinfo) {

@@ -49,9 +49,6 @@ struct InfoReport {
 InfoReport make_report(const Input& input, const Format& format, const ReadOptions& options,
                        ReportedDiagnostics& diagnostics);
 
-/// "2026-11-25T04:30:00Z"; empty for zero and for years beyond 9999.
-std::string utc_date(std::uint64_t seconds_since_1970);
-
 /// CRASHTIME as utc_date() has it; empty if there is none.
 std::string crash_date(const Vmcoreinfo& vmcoreinfo);
 

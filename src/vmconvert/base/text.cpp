@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <ctime>
 #include <limits>
 
 namespace vmconvert {
@@ -142,6 +143,16 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
 std::string signed_hex(std::int64_t value) {
   const auto bits = static_cast<std::uint64_t>(value);
   return value < 0 ? "-" + hex(0 - bits) : hex(bits);
+}
+
+std::string utc_date(std::uint64_t seconds_since_1970) {
+  constexpr std::uint64_t kYear10000 = 253402300800;
+  if (seconds_since_1970 == 0 || seconds_since_1970 >= kYear10000) return "";
+  const auto time = static_cast<std::time_t>(seconds_since_1970);
+  std::tm parts{};
+  std::array<char, 32> text{};
+  if (::gmtime_r(&time, &parts) == nullptr) return "";
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 std::string counted(std::uint64_t n, std::string_view noun) {

@@ -32,6 +32,9 @@ std::optional<std::uint64_t> parse_size(std::string_view text);
 /// "0x1000", "-0x1000".
 std::string signed_hex(std::int64_t value);
 
+/// "2026-11-25T04:30:00Z"; empty for zero and for years beyond 9999.
+std::string utc_date(std::uint64_t seconds_since_1970);
+
 /// "1 page", "2 pages".
 std::string counted(std::uint64_t n, std::string_view noun);
 

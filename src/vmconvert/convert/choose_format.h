@@ -16,7 +16,8 @@ const Format& choose_format(std::span<const Format> formats, std::string_view wa
                             const ByteSource& input);
 
 /// Reads the input with its format.
-/// @throws Error(usage) if a snapshot is asked for, of a format whose inputs hold one state
+/// @throws Error(usage) if something is asked for that its inputs cannot have: a snapshot where they
+///         hold one state, another half, records
 GuestImage read_image(const Format& format, const Input& input, const ReadOptions& options,
                       Diagnostics& diagnostics);
 

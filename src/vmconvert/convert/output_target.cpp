@@ -71,6 +71,10 @@ std::uint64_t OutputTarget::free_bytes() const {
   return file_ ? file_->free_bytes() : std::numeric_limits<std::uint64_t>::max();
 }
 
+void OutputTarget::finish() {
+  if (file_) file_->finish();
+}
+
 void OutputTarget::commit() {
   if (file_) file_->commit();
 }

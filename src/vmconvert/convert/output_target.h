@@ -30,6 +30,8 @@ class OutputTarget {
   ByteSink& sink() { return *sink_; }
   /// Bytes that may still be written; the largest number there is where nobody can tell.
   std::uint64_t free_bytes() const;
+  /// Says that all is written: OutputFile::finish(). @throws as it does
+  void finish();
   /// Makes a file appear under its name. @throws as OutputFile::commit() does
   void commit();
 

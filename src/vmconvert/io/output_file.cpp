@@ -43,10 +43,13 @@ void check_folder(const std::string& target) {
   }
 }
 
+// Of 255 bytes that a name may have. Names of extracted files differ in the first 220.
+constexpr std::size_t kNamePart = 220;
+
 std::string temporary_name(const std::string& target) {
   const std::filesystem::path path(target);
   const std::string name =
-      "." + path.filename().string().substr(0, 200) + "." + std::to_string(::getpid()) + ".tmp";
+      "." + path.filename().string().substr(0, kNamePart) + "." + std::to_string(::getpid()) + ".tmp";
   return (path.parent_path() / name).string();
 }
 
@@ -134,9 +137,13 @@ std::uint64_t OutputFile::free_bytes() const {
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
-void OutputFile::commit() {
+void OutputFile::finish() {
   // NFS and FUSE report here what they could not write.
-  if (::close(fd_.release()) != 0) throw io_error(target_, std::nullopt, "close", errno);
+  if (fd_ && ::close(fd_.release()) != 0) throw io_error(target_, std::nullopt, "close", errno);
+}
+
+void OutputFile::commit() {
+  finish();
   const int status = force_ ? std::rename(temporary_.c_str(), path_.c_str())
                             : rename_new(temporary_.c_str(), path_.c_str());
   if (status != 0) {

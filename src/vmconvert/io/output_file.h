@@ -50,6 +50,9 @@ class OutputFile {
   /// Bytes that an unprivileged writer may still use on the file system; the largest number there
   /// is if the system does not tell.
   std::uint64_t free_bytes() const;
+  /// Says that all is written, so that many files can wait for their commit() without a descriptor
+  /// each. @throws Error(io)
+  void finish();
   /// Makes the file appear under its name. @throws Error(io); Error(usage) if somebody created the
   /// target meanwhile and `force` is not set
   void commit();

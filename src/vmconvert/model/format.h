@@ -35,6 +35,9 @@ struct ReadOptions {
   std::string snapshot;    ///< id or name of the one to read, of an input that holds several
   bool screen = false;     ///< render what the display showed
   bool screen_needed = true;  ///< warn if there is nothing to render
+  /// Read what only people and `extract` want, where that takes work of its own: facts, attachments.
+  bool details = false;
+  bool records = false;       ///< list what the input is made of
   bool memory_needed = true;  ///< refuse an input whose memory is elsewhere and not found
   std::string memory_file;  ///< path of the other half of an input that has only the state
   std::string state_file;   ///< path of the other half of an input that has only the memory
@@ -57,6 +60,7 @@ struct Format {
   std::vector<Snapshot> (*snapshots)(const Input& input) = nullptr;
   /// What the input may lack and the user may name: ReadOptions::memory_file or state_file.
   bool takes_memory_file = false, takes_state_file = false;
+  bool has_records = false;  ///< ReadOptions::records makes sense
 };
 
 }  // namespace vmconvert

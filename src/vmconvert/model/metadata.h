@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -43,12 +44,38 @@ struct Fact {
   std::string value;  ///< as found, not escaped
 };
 
+/// A named value of an input, as its format has it.
+struct Record {
+  std::string name;                    ///< as found, not escaped
+  std::vector<std::uint32_t> indices;  ///< which of several of this name
+  FileRange place;                     ///< its bytes, in the source that the list names
+  std::uint64_t size = 0;              ///< bytes of the value
+  bool encoded = false;                ///< the bytes are not the value itself, but packed
+  std::optional<std::uint64_t> number;  ///< the value, if it is a number
+};
+
+/// Records that belong together.
+struct RecordGroup {
+  std::string name;        ///< as found, not escaped
+  FileOffset at;           ///< where its records begin, as the input says
+  std::uint64_t size = 0;  ///< bytes of all of them, as the input says
+  std::vector<Record> records;
+  std::string damage;  ///< why there may be more of them; empty if these are all
+};
+
+/// What an input is made of, down to single values: `info --tags`.
+struct RecordList {
+  SourceId source = 0;  ///< in which the places are
+  std::vector<RecordGroup> groups;
+};
+
 /// What an input says besides memory and registers. For people and `info`; no writer reads it.
 struct Metadata {
   std::string machine;  ///< machine type or product; empty if the input does not tell
   std::vector<Fact> facts;
   std::vector<MemoryBlock> blocks;
   std::vector<DeviceRecord> devices;
+  std::optional<RecordList> records;  ///< only if ReadOptions::records asked for them
 };
 
 /// A part of a source of the image.
