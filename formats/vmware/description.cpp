@@ -190,11 +190,11 @@ void add_region_facts(const std::vector<Placement>& placements, const MemoryImag
   };
   for (const Placement& placement : placements) {
     const std::uint64_t size = placement.guest.size();
-    metadata.facts.push_back(
-        {"vmware.region", range(placement.guest.begin().value, size) + " is " +
-                              range(memory.begin.value + placement.at, size) + " of " +
-                              (memory.unpacked ? "what unpacks from " : "") +
-                              base_name(memory.source->name())});
+    metadata.facts.push_back({"vmware.region", range(placement.guest.begin().value, size) + " is " +
+                                                   range(memory.begin.value + placement.at, size) +
+                                                   " of " +
+                                                   (memory.unpacked ? "what unpacks from " : "") +
+                                                   base_name(memory.source->name())});
   }
 }
 

@@ -154,15 +154,14 @@ void EmbeddedFiles::finish(GuestImage& image) {
   std::size_t number = 0;
   for (Picture& picture : pictures_) {
     ++number;
-    picture.file.name =
-        "screenshot" + (number == 1 ? "" : '-' + std::to_string(number)) + ".png";
+    picture.file.name = "screenshot" + (number == 1 ? "" : '-' + std::to_string(number)) + ".png";
     image.attachments.push_back(std::move(picture.file));
   }
   for (Attachment& file : files_) image.attachments.push_back(std::move(file));
   if (left_out_ != 0) {
-    diagnostics_.warn(checkpoint_.source()->name(),
-                      counted(left_out_, "block") +
-                          " cannot be extracted: there are too many, or they overlap");
+    diagnostics_.warn(
+        checkpoint_.source()->name(),
+        counted(left_out_, "block") + " cannot be extracted: there are too many, or they overlap");
   }
 }
 

@@ -32,8 +32,8 @@ std::string date(const Dictionary& list, const std::string& prefix) {
   const auto high = number(list.find(prefix + "createTimeHigh"));
   const auto low = number(list.find(prefix + "createTimeLow"));
   if (!high || !low || *high < 0) return "";
-  const std::uint64_t time = static_cast<std::uint64_t>(*high) << 32 |
-                             static_cast<std::uint32_t>(*low);
+  const std::uint64_t time =
+      static_cast<std::uint64_t>(*high) << 32 | static_cast<std::uint32_t>(*low);
   return utc_date(time / kSecond);
 }
 

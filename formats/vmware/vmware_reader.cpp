@@ -197,6 +197,8 @@ GuestImage read_panic(const Input& input, Source memory, const ReadOptions& opti
 GuestImage read_memory_alone(const Input& input, const ReadOptions& options,
                              Diagnostics& diagnostics) {
   const std::string& name = input.source()->name();
+  if (options.records)
+    diagnostics.warn(name, "has no tags: they are in its state, which is not here");
   GuestImage image;
   assume_machine(name, options.machine, image, diagnostics);
   if (image.arch != Arch::x86_64 && image.arch != Arch::i386 && image.arch != Arch::aarch64)

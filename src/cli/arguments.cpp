@@ -50,7 +50,7 @@ unsigned default_threads() { return std::clamp(std::thread::hardware_concurrency
 constexpr std::uint64_t kBlockAlignment = 64 * 1024;  // the largest target page of QEMU
 
 constexpr std::array kUsages{
-    std::pair(kInfo, "vmconvert info INPUT [--json] [OPTIONS]"),
+    std::pair(kInfo, "vmconvert info INPUT [--json] [--tags] [OPTIONS]"),
     std::pair(kExtract, "vmconvert extract INPUT {--list | --all FOLDER | --config OUTPUT ...}"),
     std::pair(kVerify, "vmconvert verify INPUT [OPTIONS]"),
     std::pair(kFormats, "vmconvert formats"),
@@ -257,6 +257,9 @@ void add_info(CLI::App& app, Options& options) {
   CLI::App& info = add_command(app, kInfo, "Show what the input holds", Command::info, options);
   add_input_options(info, options);
   info.add_flag("--json", options.json, "For programs: docs/info.md")->group("Output");
+  info.add_flag("--tags", options.tags, "VMware: every tag of the state")->group("Output");
+  info.add_flag("--hexdump", options.hexdump, "VMware: the same, with the bytes of blocks")
+      ->group("Output");
   add_message_options(info, options);
   info.footer(kInfoFooter);
 }
@@ -269,7 +272,7 @@ void add_extract(CLI::App& app, Options& options) {
     extract.add_option(name, to, summary)->option_text(value)->group("Output");
   };
   ExtractRequest& wanted = options.extract;
-  add("--config", wanted.config, "OUTPUT", "Configuration: libvirt's domain XML");
+  add("--config", wanted.config, "OUTPUT", "Configuration: domain XML, .vmx");
   add("--vmdesc", wanted.vmdesc, "OUTPUT", "Device description: JSON of QEMU");
   add("--screenshot", wanted.screenshot, "OUTPUT", "What the display showed, as PNG");
   add("--all", wanted.all, "FOLDER", "Everything, each as a file");

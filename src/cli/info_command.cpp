@@ -18,7 +18,8 @@ int run_info(const Options& options) {
   read.memory_needed = false;
   read.details = true;
   read.records = options.tags || options.hexdump;
-  const InfoReport report = make_report(input, format, read, diagnostics);
+  InfoReport report = make_report(input, format, read, diagnostics);
+  report.hexdump = options.hexdump;
   const std::string text = options.json ? info_json(report) : info_text(report);
   std::fwrite(text.data(), 1, text.size(), stdout);  // main() tells of a failure
   return diagnostics.lost() ? kLost : kDone;

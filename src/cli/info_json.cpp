@@ -1,6 +1,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "info_records.h"
 #include "info_report.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/attachments.h"
@@ -119,7 +120,7 @@ json snapshots(const InfoReport& report) {
   return list;
 }
 
-json guest(const GuestImage& image) {
+json guest(const GuestImage& image, bool hexdump) {
   return {{"machine", text_or_null(image.metadata.machine)},
           {"arch", arch_name(image.arch)},
           {"byte_order", image.byte_order == std::endian::little ? "little" : "big"},
@@ -133,7 +134,8 @@ json guest(const GuestImage& image) {
           {"kernel", kernel(image)},
           {"devices", devices(image.metadata)},
           {"facts", facts(image.metadata)},
-          {"attachments", attachments(image)}};
+          {"attachments", attachments(image)},
+          {"records", records_json(image, hexdump)}};
 }
 
 }  // namespace
@@ -146,7 +148,7 @@ std::string info_json(const InfoReport& report) {
                   {"losses", texts(report.losses)},
                   {"warnings", texts(report.warnings)},
                   {"snapshots", snapshots(report)},
-                  {"guest", report.image ? guest(*report.image) : json()}};
+                  {"guest", report.image ? guest(*report.image, report.hexdump) : json()}};
   constexpr int kIndent = 2;
   constexpr bool kAscii = true;  // so that a terminal does not act on what a file holds
   return root.dump(kIndent, ' ', kAscii) + "\n";

@@ -40,6 +40,7 @@ struct InfoReport {
   std::optional<GuestImage> image;
   std::vector<std::string> losses;
   std::vector<std::string> warnings;
+  bool hexdump = false;  ///< show bytes of records
 };
 
 /// Reads the input, and of guest memory no more than what the format needs and the running kernel's

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "info_page.h"
+#include "info_records.h"
 #include "info_report.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/attachments.h"
@@ -7,69 +9,10 @@
 namespace vmconvert::cli {
 namespace {
 
-constexpr std::size_t kWidth = 79;
-constexpr std::size_t kLabelWidth = 14;
 constexpr std::size_t kMostRanges = 8;  ///< a virtio-mem device can have ten thousands
-
-/// Characters of UTF-8 text, which is about how wide a terminal shows it.
-std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
-}
-
-std::string padded(std::string text, std::size_t columns) {
-  text.append(columns - std::min(columns, width(text)), ' ');
-  return text;
-}
-
-std::string right(const std::string& text, std::size_t columns) {
-  return std::string(columns - std::min(columns, width(text)), ' ') + text;
-}
 
 std::string range_text(GuestRange range) {
   return hex(range.begin().value) + "-" + hex(range.end().value);
-}
-
-/// Lines of text, each at most kWidth columns wide unless one word is longer.
-class Page {
- public:
-  /// "Label         words that may go on in the next line".
-  void row(std::string_view label, std::string_view words, std::size_t indent = kLabelWidth) {
-    std::string line = padded(std::string(label), indent);
-    if (width(line) > indent) {  // the label is longer than its column
-      text_ += line + "\n";
-      line.assign(indent, ' ');
-    }
-    bool empty = true;
-    while (!words.empty()) {
-      const std::string_view word = words.substr(0, words.find(' '));
-      words.remove_prefix(std::min(words.size(), word.size() + 1));
-      if (!empty && width(line) + 1 + width(word) > kWidth) {
-        text_ += line + "\n";
-        line.assign(indent, ' ');
-        empty = true;
-      }
-      if (!empty) line += ' ';
-      line += word;
-      empty = false;
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text_ += line + "\n";
-  }
-  void heading(std::string_view title) { text_ += "\n" + std::string(title) + "\n"; }
-  std::string take() { return std::move(text_); }
-
- private:
-  std::string text_;
-};
-
-/// Width of the column that holds these, at most `most`.
-template <class List, class Get>
-std::size_t column(const List& list, const Get& get, std::size_t most) {
-  std::size_t widest = 0;
-  for (const auto& item : list) widest = std::max(widest, width(get(item)));
-  return std::min(widest, most);
 }
 
 void show_addresses(const KernelFacts& kernel, Page& page) {
@@ -232,6 +175,7 @@ std::string info_text(const InfoReport& report) {
     show_vcpus(*report.image, page);
     show_devices(report.image->metadata, page);
     show_attachments(*report.image, page);
+    show_records(*report.image, report.hexdump, page);
   }
   show_messages("Lost", report.losses, page);
   show_messages("Warnings", report.warnings, page);
