@@ -123,7 +123,7 @@ void show_bytes(const Value& value, const Record& record, Page& page) {
 void show_group(const ByteSource& source, const RecordGroup& group, bool hexdump, Page& page) {
   page.row("  " + printable(group.name),
            "at " + hex(group.at.value) + ", " + counted(group.size, "byte"), 14);
-  constexpr std::size_t kMostLabel = 32, kOffset = 13, kSize = 8;
+  constexpr std::size_t kMostLabel = 32, kOffset = 13, kSize = 9;
   const std::size_t columns = column(group.records, label_of, kMostLabel);
   for (const Record& record : group.records) {
     std::string label = label_of(record);
@@ -131,11 +131,11 @@ void show_group(const ByteSource& source, const RecordGroup& group, bool hexdump
       page.row(label, "", width(label));
       label.clear();
     }
-    label = padded(label, columns) + right(hex(record.place.begin().value), kOffset) +
+    label = padded(label, columns) + right(hex(record.place.begin().value), kOffset) + ' ' +
             right(std::to_string(record.size), kSize) + "  ";
     const Value value = value_of(source, record);
     page.row(label, value_text(record, value), width(label));
-    if (hexdump) show_bytes(value, record, page);
+    if (hexdump && !record.number) show_bytes(value, record, page);
   }
   if (!group.damage.empty()) page.row("    -", printable(group.damage), 6);
 }

@@ -98,7 +98,7 @@ GuestImage read_image(const Format& format, const Input& input, const ReadOption
   };
   if (!options.memory_file.empty() && !format.takes_memory_file) refuse("--memory");
   if (!options.state_file.empty() && !format.takes_state_file) refuse("--state");
-  if (options.records && !format.has_records) refuse("--tags");
+  if (options.records && !format.has_records) refuse("--tags or --hexdump");
   return format.read(input, options, diagnostics);
 }
 
