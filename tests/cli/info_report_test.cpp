@@ -159,14 +159,6 @@ TEST_CASE("info: damaged guest memory hides nothing but the kernel") {
         "the guest's kernel cannot be looked at: in: offset 0x2000: read: Input/output error");
 }
 
-TEST_CASE("info: dates are those of years up to 9999") {
-  CHECK(utc_date(0) == "");
-  CHECK(utc_date(1) == "1970-01-01T00:00:01Z");
-  CHECK(utc_date(253402300799) == "9999-12-31T23:59:59Z");
-  CHECK(utc_date(253402300800) == "");
-  CHECK(utc_date(~std::uint64_t{0}) == "");
-}
-
 /// Anything a file may hold as text.
 std::string random_text(std::uint32_t& state) {
   constexpr std::string_view kAlphabet("\0\x1b\n\r\t\"\\ ax%\x7f\x80\x9b\xc2\xc3\xa4\xed\xff", 20);

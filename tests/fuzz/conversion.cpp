@@ -63,7 +63,7 @@ std::optional<GuestImage> read(const Format& format, std::shared_ptr<const ByteS
   const Input input(std::move(source), salvage, std::move(neighbours));
   std::optional<GuestImage> image;
   try {
-    image = format.read(input, {.salvage = salvage, .screen = true}, diagnostics);
+    image = format.read(input, {.salvage = salvage, .screen = true, .details = true, .records = true}, diagnostics);
   } catch (const Error&) {
     return std::nullopt;
   }

@@ -19,6 +19,14 @@ void check_metadata(const GuestImage& image) {
       seen = checked_add(seen, range.size());
     }
   }
+  if (const auto& list = image.metadata.records) {
+    for (const RecordGroup& group : list->groups) {
+      for (const Record& record : group.records) {
+        if (record.place.end().value > image.sources.at(list->source)->size())
+          throw std::logic_error("record outside its source");
+      }
+    }
+  }
   for (const Attachment& attachment : image.attachments) {
     const auto* place = std::get_if<SourceBytes>(&attachment.content);
     if (place == nullptr) continue;

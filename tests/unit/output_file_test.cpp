@@ -43,6 +43,24 @@ TEST_CASE("output file: appears on commit and only then with mode 0600") {
   CHECK(file.target() == folder.path("out"));
 }
 
+TEST_CASE("output file: one that is finished waits for its commit without a descriptor") {
+  const ScratchFolder folder;
+  TemporaryFiles temporaries;
+  {
+    OutputFile file(folder.path("out"), false, temporaries);
+    put(file, "memory");
+    const int fd = file.fd();
+    file.finish();
+    CHECK(::fcntl(fd, F_GETFD) == -1);
+    CHECK(!std::filesystem::exists(folder.path("out")));
+    file.commit();
+    CHECK(content(folder.path("out")) == "memory");
+    OutputFile other(folder.path("other"), false, temporaries);
+    other.finish();
+  }
+  CHECK(folder.names() == Names{"out"});
+}
+
 TEST_CASE("output file: vanishes without commit") {
   const ScratchFolder folder;
   TemporaryFiles temporaries;

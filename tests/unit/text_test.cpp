@@ -100,6 +100,14 @@ TEST_CASE("parse_size: anything else is not a size") {
   }
 }
 
+TEST_CASE("utc_date: years up to 9999") {
+  CHECK(utc_date(0) == "");
+  CHECK(utc_date(1) == "1970-01-01T00:00:01Z");
+  CHECK(utc_date(253402300799) == "9999-12-31T23:59:59Z");
+  CHECK(utc_date(253402300800) == "");
+  CHECK(utc_date(~std::uint64_t{0}) == "");
+}
+
 TEST_CASE("counted: one has no s") {
   CHECK(counted(0, "page") == "0 pages");
   CHECK(counted(1, "page") == "1 page");
