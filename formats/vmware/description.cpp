@@ -1,6 +1,5 @@
 #include "vmware/description.h"
 
-#include <array>
 #include <optional>
 #include <string>
 
@@ -73,9 +72,10 @@ class Describer {
   }
 
   void finish(GuestImage& image) {
-    image.metadata.machine = product_ + (version_.empty() ? "" : " " + version_);
+    const std::string version = version_.value_or("");
+    image.metadata.machine = product_.value_or("") + (version.empty() ? "" : " " + version);
     add_facts(image.metadata);
-    if (configuration_) add_configuration(Dictionary(*configuration_), image.metadata);
+    add_configuration(Dictionary(configuration_.value_or("")), image.metadata);
     files_.finish(image);
     if (records_) image.metadata.records = records_->finish(diagnostics_);
   }
@@ -96,25 +96,23 @@ class Describer {
       if (tag.name == "memSize") keep(tag, memory_mib_);
     }
     if (group.name == "cpu" && tag.name == "cpu:numVCPUs") keep(tag, vcpus_);
-    if (group.name == "Snapshot" && tag.name == "cfgFile" && !configuration_)
-      configuration_ = text_of(tag, kLargestDictionary);
+    if (group.name == "Snapshot" && tag.name == "cfgFile")
+      keep(tag, configuration_, kLargestDictionary);
   }
 
   void keep(const Tag& tag, std::optional<std::uint64_t>& to) {
     if (!to) to = checkpoint_.number(tag);
   }
-  void keep(const Tag& tag, std::string& to) {
-    if (to.empty()) to = text_of(tag, kLongestText).value_or("");
-  }
-
-  std::optional<std::string> text_of(const Tag& tag, std::uint64_t limit) {
+  /// Of several tags of a name the first counts; if it cannot be read, the text is empty.
+  void keep(const Tag& tag, std::optional<std::string>& to, std::uint64_t limit = kLongestText) {
+    if (to || !tag.complete()) return;
+    to.emplace();
     try {
-      if (tag.complete()) return checkpoint_.text(tag, limit);
+      to = checkpoint_.text(tag, limit);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::io) throw;
       diagnostics_.warn("", error.what());
     }
-    return std::nullopt;
   }
 
   void damaged(const Group& group, const Error& error) {
@@ -132,9 +130,9 @@ class Describer {
     const auto add_number = [&](const char* key, const std::optional<std::uint64_t>& value) {
       if (value) metadata.facts.push_back({key, std::to_string(*value)});
     };
-    add("vmware.product", product_);
-    add("vmware.version", version_);
-    add("vmware.build", build_);
+    add("vmware.product", product_.value_or(""));
+    add("vmware.version", version_.value_or(""));
+    add("vmware.build", build_.value_or(""));
     add("vmware.platform", platform_ ? platform_name(*platform_) : "");
     add("vmware.state", kind_of(checkpoint_.magic()));
     add("vmware.format_version", std::to_string(checkpoint_.version()));
@@ -165,10 +163,9 @@ class Describer {
   EmbeddedFiles files_;
   std::optional<TagRecords> records_;
   std::uint64_t damaged_ = 0;
-  std::string product_, version_, build_;
   std::optional<std::uint64_t> file_version_, platform_, memory_mib_, vcpus_, powered_on_,
       suspended_;
-  std::optional<std::string> configuration_;
+  std::optional<std::string> product_, version_, build_, configuration_;
 };
 
 }  // namespace

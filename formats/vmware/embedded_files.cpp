@@ -14,6 +14,8 @@ using Kind = Attachment::Kind;
 
 // Real states have a few hundred blocks. Larger: a hostile file costs more memory and names.
 constexpr std::size_t kMostFiles = 16384;
+// Of one kind; more are counted.
+constexpr unsigned kMostWarnings = 8;
 // Of blocks that are compressed, which nobody has seen in a real file, together.
 constexpr std::uint64_t kMostExpanded = std::uint64_t{64} << 20;
 
@@ -99,7 +101,9 @@ Attachment EmbeddedFiles::content_of(const Tag& tag) {
     file.content = std::move(bytes);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::io) throw;
-    diagnostics_.warn("", std::string(error.what()) + "; it is extracted as it is stored");
+    expanded_left_ -= std::min(expanded_left_, tag.memory_size);  // damage can show at the end
+    if (++packed_ <= kMostWarnings)
+      diagnostics_.warn("", std::string(error.what()) + "; it is extracted as it is stored");
   }
   return file;
 }
@@ -126,7 +130,7 @@ void EmbeddedFiles::add(const Group& group, const Tag& tag) {
     pictures_.push_back({main, std::move(file)});
     return;
   }
-  if (main)
+  if (main && !packed && ++no_png_ == 1)
     diagnostics_.warn(checkpoint_.source()->name(), label(tag) + " of the screen is no PNG file");
   add_file(group, tag, packed, std::move(file));
 }
@@ -158,6 +162,10 @@ void EmbeddedFiles::finish(GuestImage& image) {
     image.attachments.push_back(std::move(picture.file));
   }
   for (Attachment& file : files_) image.attachments.push_back(std::move(file));
+  if (packed_ > kMostWarnings) {
+    diagnostics_.warn(checkpoint_.source()->name(),
+                      counted(packed_ - kMostWarnings, "more block") + " cannot be expanded");
+  }
   if (left_out_ != 0) {
     diagnostics_.warn(
         checkpoint_.source()->name(),

@@ -40,7 +40,7 @@ class EmbeddedFiles {
   std::set<FileOffset> taken_;  ///< tags, since groups may share them
   std::uint64_t bytes_left_;    ///< that files may have together: blocks may overlap
   std::uint64_t expanded_left_;
-  std::uint64_t left_out_ = 0;
+  std::uint64_t left_out_ = 0, packed_ = 0, no_png_ = 0;
   std::vector<Picture> pictures_;
   std::vector<Attachment> files_;
 };

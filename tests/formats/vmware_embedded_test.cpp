@@ -153,6 +153,30 @@ TEST_CASE("vmware embedded: compressed blocks are expanded, or given as they are
   CHECK(result.has_warning("odd is compressed in an unknown way; it is extracted as it is stored"));
 }
 
+TEST_CASE("vmware embedded: very many blocks that cannot be expanded are counted") {
+  CheckpointBuilder file = with_memory();
+  file.group("x");
+  for (std::uint32_t i = 0; i < 20; ++i)
+    file.block("odd", {i}, text("????"), {.compressed = true, .memory_size = 99});
+  const ReadResult result = read_bytes(file.bytes(), kDetails);
+  REQUIRE(result.image);
+  CHECK(result.image->attachments.size() == 20);
+  CHECK(result.diagnostics->of(Diagnostics::Level::warning).size() == 10);
+  CHECK(result.has_warning("input: 12 more blocks cannot be expanded"));
+}
+
+TEST_CASE("vmware embedded: damage costs no more than what is sound") {
+  Bytes damaged = zlib_of(Bytes(1 << 20));
+  damaged.resize(damaged.size() - 5);
+  CheckpointBuilder file = with_memory();
+  file.group("x");
+  for (std::uint32_t i = 0; i < 70; ++i)
+    file.block("b", {i}, damaged, {.compressed = true, .memory_size = 1 << 20});
+  const ReadResult result = read_bytes(file.bytes(), kDetails);
+  REQUIRE(result.image);
+  CHECK(result.has_warning("input: 62 more blocks cannot be expanded"));
+}
+
 TEST_CASE("vmware embedded: blocks that would take too much memory to expand stay packed") {
   const Bytes plain(1 << 20);
   CheckpointBuilder file = with_memory();

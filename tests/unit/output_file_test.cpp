@@ -1,6 +1,8 @@
 #include "vmconvert/io/output_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
