@@ -21,9 +21,9 @@ Dictionary::Dictionary(std::string_view text) {
     const auto equals = line.find('=');
     if (equals == std::string_view::npos || trimmed(line).starts_with('#')) continue;
     const auto open = line.find('"', equals), close = line.rfind('"');
-    if (open == std::string_view::npos || close <= open) continue;
-    values_.try_emplace(lower(trimmed(line.substr(0, equals))),
-                        line.substr(open + 1, close - open - 1));
+    const std::string key = lower(trimmed(line.substr(0, equals)));
+    if (key.empty() || open == std::string_view::npos || close <= open) continue;
+    values_.try_emplace(key, line.substr(open + 1, close - open - 1));
   }
 }
 
