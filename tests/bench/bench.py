@@ -3,11 +3,13 @@
 
     bench.py --vmconvert PROGRAM [--save FILE --reference FILE] [--rounds N] [--work DIR] [--no-volatility]
     bench.py --vmconvert PROGRAM --encodings [--rounds N] [--work DIR]
+    bench.py --vmconvert PROGRAM --vmware [--rounds N] [--work DIR]
 
 Without --save, a 1 GiB guest is booted and captured first; a 5 GiB guest follows for the peak
 memory of a bigger conversion. With --encodings, 1 GiB guests are saved in each encoding of pages and
-into qcow2 images instead, and vmconvert is measured against `cp` of the save itself. Prints a Markdown
-report with the machine and the commands.
+into qcow2 images instead, and vmconvert is measured against `cp` of the save itself. With --vmware, a
+4 GiB guest is wrapped as a .vmss with its memory inside, as it is and with every page filled, and
+measured against `cp` of that. Prints a Markdown report with the machine and the commands.
 Needs the lab that tests/real/setup prepares. Not a test: nothing here fails on a slow machine.
 """
 
@@ -24,7 +26,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "real"))
 
-from lab import paths, snapshots  # noqa: E402 (the lab's package lies beside this directory)
+import compare  # noqa: E402 (the lab lies beside this directory)
+import images  # noqa: E402
+from lab import paths, snapshots, vmware  # noqa: E402
 from lab.capture import LIVE, PLAIN, STOPPED, Save, capture  # noqa: E402
 from lab.guest import Machine  # noqa: E402
 
@@ -154,10 +158,11 @@ def _memory_report(options: argparse.Namespace, work: Path):
     print(_table(rows, machine.memory * _MIB))
 
 
-def _encoding_row(options: argparse.Namespace, name: str, save: Path, work: Path, *more: str) -> str:
+def _encoding_row(options: argparse.Namespace, name: str, save: Path, work: Path, *more: str,
+                  cp: tuple[str, ...] = ("cp", "--sparse=always")) -> str:
     _warm(save)
     copy = work / "copy"
-    cp = _measure("cp", ["cp", "--sparse=always", str(save), str(copy)], copy, options.rounds)
+    cp = _measure("cp", [*cp, str(save), str(copy)], copy, options.rounds)
     ours = _vmconvert(options.vmconvert, save, "elf", work, options.rounds, *more)
     return (f"| {name} | {save.stat().st_blocks * 512 / 1e6:.0f} | {cp.seconds:.2f} | {ours.seconds:.2f} "
             f"| {ours.peak_rss / _MIB:.0f} | {ours.allocated / 1e6:.0f} |")
@@ -191,6 +196,36 @@ def _encodings_report(options: argparse.Namespace, work: Path):
     _measure_snapshots(options, work)
 
 
+def _write_state(directory: Path, path: Path, filler: bytes | None):
+    """The captured guest as a .vmss without holes. @param filler  what to put where a MiB is zero"""
+    reference = compare.Reference(directory)
+    with reference.image:
+        pieces = vmware.pack(compare.unite((region.begin, region.end) for region in reference.ram))
+        state = vmware.Checkpoint().product(vmware.size(pieces))
+        state.cpus_packed(vmware.vcpus(images.notes(directory / "ref.elf")))
+        state.group("memory").regions(pieces).write_with_memory(path, reference.image, pieces)
+        if filler is None:
+            filler = bytes(_MIB)
+        with path.open("r+b") as file:
+            at = path.stat().st_size - 2 - vmware.size(pieces)
+            for place in range(at, path.stat().st_size - 2, _MIB):
+                data = os.pread(file.fileno(), min(_MIB, path.stat().st_size - 2 - place), place)
+                os.pwrite(file.fileno(), data if any(data) else filler[:len(data)], place)
+
+
+def _vmware_report(options: argparse.Namespace, work: Path):
+    directory = capture(Machine(memory=4096), STOPPED, work / "capture")
+    print(f"State of 4 GiB with its memory inside, to ELF; best of {options.rounds}.\n")
+    print("| memory | state MB (allocated) | cp of the state, seconds | vmconvert, seconds | peak RSS MiB "
+          "| output MB (allocated) |")
+    print("|---|---|---|---|---|---|")
+    for name, filler in (("of a guest, zeros stored", None), ("every page filled", os.urandom(_MIB))):
+        path = work / "guest.vmss"
+        _write_state(directory, path, filler)
+        print(_encoding_row(options, name, path, work, cp=("cp",)), flush=True)
+        path.unlink()
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vmconvert", type=lambda text: Path(text).resolve(), required=True)
@@ -200,6 +235,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", default="/var/tmp", help="where captures and outputs go [/var/tmp]")
     parser.add_argument("--no-volatility", action="store_true")
     parser.add_argument("--encodings", action="store_true", help="measure each encoding of pages instead")
+    parser.add_argument("--vmware", action="store_true", help="measure a VMware state instead")
     options = parser.parse_args()
     if (options.save is None) != (options.reference is None):
         parser.error("--save and --reference belong together")
@@ -213,6 +249,9 @@ def main():
         print(f"{_machine_description(work)}\n")
         if options.encodings:
             _encodings_report(options, work)
+            return
+        if options.vmware:
+            _vmware_report(options, work)
             return
         if options.save:
             save, reference = options.save, options.reference
