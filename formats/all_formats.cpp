@@ -11,6 +11,8 @@
 #include "qemu_core/qemu_core_reader.h"
 #include "raw/raw_reader.h"
 #include "vmware/vmware_reader.h"
+#include "xen/xen_core_reader.h"
+#include "xen/xen_save_reader.h"
 
 namespace vmconvert {
 
@@ -19,6 +21,8 @@ std::span<const Format> all_formats() {
                                 elf_dump::kElf, qemu_core::kQemuCore, kdump::kKdump,
                                 lime_image::kLime, vmware::kVmware,   vmware::kVmem,
                                 vmware::kPanic, raw_image::kRaw};
+                                lime_image::kLime, xen::kXenCore,      xen::kXenSave,
+                                raw_image::kRaw};
   return table;
 }
 

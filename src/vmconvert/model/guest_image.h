@@ -16,6 +16,7 @@
 #include "vmconvert/model/metadata.h"
 #include "vmconvert/model/run_list.h"
 #include "vmconvert/model/vcpu.h"
+#include "vmconvert/model/xen_facts.h"
 
 namespace vmconvert {
 
@@ -45,6 +46,7 @@ struct GuestImage {
   std::vector<Note> notes;
   Metadata metadata;
   std::vector<Attachment> attachments;
+  std::optional<XenFacts> xen;   ///< of guests of Xen
   std::optional<Screen> screen;  ///< only if ReadOptions::screen asked for it, and there was one
 };
 
