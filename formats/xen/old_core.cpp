@@ -64,6 +64,7 @@ class OldCore {
       place_by_index(image);
     }
     set_arch(source_.name(), false, options_, image, diagnostics_);
+    resolve_tables(source_.name(), options_, image, diagnostics_);
     add_guest_facts(image);
     diagnostics_.decision(source_.name(), guest_text(xen) + ", " +
                                               counted(image.vcpus.size(), "vCPU") + ", " +

@@ -55,8 +55,9 @@ class ElfCore {
     if (const CoreSection* shared = find(".xen_shared_info");
         shared != nullptr && shared->range.size() >= kPage)
       image.xen->shared_info = SourceBytes{0, FileRange::sized(shared->range.begin(), kPage)};
-    const bool arch_known = read_vcpus(image);
-    set_arch(source_.name(), arch_known, options_, image, diagnostics_);
+    read_vcpus(image);
+    set_arch(source_.name(), false, options_, image, diagnostics_);
+    resolve_tables(source_.name(), options_, image, diagnostics_);
     add_guest_facts(image);
     diagnostics_.decision(source_.name(), guest_text(*image.xen) + ", " +
                                               counted(image.vcpus.size(), "vCPU") + ", " +
@@ -151,31 +152,32 @@ class ElfCore {
 
   void report(const PlacedPages& placed) {
     if (placed.unused != 0) {
-      diagnostics_.decision(source_.name(),
-                            counted(placed.unused, "page") + " of the core are unused");
+      diagnostics_.decision(source_.name(), "unused slots for " + counted(placed.unused, "page"));
     }
     if (placed.repeated != 0) {
-      diagnostics_.warn(source_.name(),
-                        counted(placed.repeated, "page") +
-                            " in the core repeat others; of each the first is kept");
+      diagnostics_.warn(source_.name(), counted(placed.repeated, "page") +
+                                            " of the core came before; of each the first is kept");
     }
     if (placed.too_high != 0) {
       diagnostics_.loss(source_.name(), std::nullopt,
-                        counted(placed.too_high, "page") +
-                            " with a pfn higher than a guest can have are left out");
+                        "left out: " + counted(placed.too_high, "page") +
+                            " with a pfn higher than a guest can have");
     }
   }
 
-  /// @returns true if the registers tell whether the kernel is a 64-bit one
-  bool read_vcpus(GuestImage& image) {
+  void read_vcpus(GuestImage& image) {
+    const XenFacts& xen = *image.xen;
+    if (xen.type == XenGuestType::arm) {
+      diagnostics_.warn(source_.name(),
+                        "dump-cores of Arm guests hold at most the first 128 MiB of memory");
+    }
     const CoreSection* section = find(".xen_prstatus");
     const std::uint64_t count = notes_.nr_vcpus;
     if (section == nullptr || count == 0) {
       diagnostics_.warn(source_.name(), "no registers: the core holds none");
-      return false;
+      return;
     }
     const std::uint64_t stride = section->range.size() / count;
-    const XenFacts& xen = *image.xen;
     const bool narrow = xen.type == XenGuestType::pv && xen.width == 4;
     const std::uint64_t needed = xen.type == XenGuestType::arm ? kContextArm
                                  : narrow                      ? kContext32
@@ -184,7 +186,7 @@ class ElfCore {
       diagnostics_.warn(source_.name(), "no registers: those of a vCPU have " +
                                             std::to_string(stride) + " bytes instead of " +
                                             std::to_string(needed));
-      return false;
+      return;
     }
     for (std::uint64_t i = 0; i < count; ++i) {
       const FileOffset at = section->range.begin() + i * stride;
@@ -197,7 +199,6 @@ class ElfCore {
       if (!context) fail_unsupported("is of a guest of 32-bit ARM, which is not supported");
       add_vcpu(*context, source_.name(), image, diagnostics_);
     }
-    return false;
   }
 
   [[noreturn]] void fail(const std::string& why) const {

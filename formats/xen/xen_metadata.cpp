@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "vmconvert/model/xen_resolve.h"
+
 namespace vmconvert::xen {
 namespace {
 
@@ -67,6 +69,25 @@ void set_arch(const std::string& file, bool known, const ReadOptions& options, G
                                    ", by where code and stacks of its vCPUs lie");
   }
   for (Vcpu& vcpu : image.vcpus) as_x86(vcpu)->long_mode = image.arch == Arch::x86_64;
+}
+
+void resolve_tables(const std::string& file, const ReadOptions& options, GuestImage& image,
+                    Diagnostics& diagnostics) {
+  if (image.xen->type != XenGuestType::pv || image.xen->tables != XenTables::machine) return;
+  if (options.xen_layout == XenLayout::asis) {
+    diagnostics.warn(file,
+                     "the page tables of this PV guest are left as they are: they hold machine "
+                     "frames, which nothing in the output translates");
+    return;
+  }
+  if (!image.xen->p2m) {
+    throw Error(
+        ErrorKind::unsupported, file, std::nullopt,
+        "holds no p2m to translate the page tables of this PV guest with; --xen-layout asis "
+        "leaves them as they are");
+  }
+  image.metadata.facts.push_back({"xen.p2m", "in the core"});
+  resolve_xen_tables(file, m2p_of(image), {}, image, diagnostics);
 }
 
 void add_guest_facts(GuestImage& image) {

@@ -121,6 +121,17 @@ void set_machine(const std::string& text, ReadOptions& read) {
                              vmconvert::quoted(text) + " is not one of " + machine_names());
 }
 
+void set_xen_layout(const std::string& text, ReadOptions& read) {
+  if (text == "resolved") {
+    read.xen_layout = XenLayout::resolved;
+  } else if (text == "asis") {
+    read.xen_layout = XenLayout::asis;
+  } else {
+    throw CLI::ValidationError("--xen-layout",
+                               vmconvert::quoted(text) + " is not one of resolved, asis");
+  }
+}
+
 /// INPUT and how it is read, for every command that reads one.
 void add_input_options(CLI::App& app, Options& options) {
   ConvertRequest& request = options.request;
@@ -171,6 +182,11 @@ void add_input_options(CLI::App& app, Options& options) {
          "--arch", [&](const std::string& text) { set_machine(text, request.read); },
          "raw, lime: guest architecture [x86_64]")
       ->option_text("NAME")
+      ->group("Input");
+  app.add_option_function<std::string>(
+         "--xen-layout", [&](const std::string& text) { set_xen_layout(text, request.read); },
+         "Xen PV page tables: resolved, asis [resolved]")
+      ->option_text("HOW")
       ->group("Input");
 }
 

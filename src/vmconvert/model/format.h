@@ -24,6 +24,12 @@ struct ProbeWindow {
   std::string_view name{};          ///< of the input, as the user knows it; for what has no magic
 };
 
+/// What page tables of a Xen PV guest are to hold, if the input has machine frames in them.
+enum class XenLayout {
+  resolved,  ///< the guest's own frames, as everything that reads an image expects
+  asis,      ///< what the input has
+};
+
 struct ReadOptions {
   bool salvage = false;                   ///< drop what is damaged instead of refusing
   std::optional<std::uint64_t> below_4g;  ///< bytes of main RAM below the 32-bit PCI hole
@@ -44,6 +50,7 @@ struct ReadOptions {
   std::string debug_file;  ///< path of the debug information of the process in a core
   std::string executable;  ///< path of the program of the process in a core
   std::string debug_root;  ///< folder of installed debug information; empty: none is looked for
+  XenLayout xen_layout = XenLayout::resolved;
   std::optional<GuestMachine> machine;  ///< of the guest, for an input that does not tell
 };
 

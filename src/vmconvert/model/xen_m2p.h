@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "vmconvert/model/xen_facts.h"
+
+namespace vmconvert {
+
+/// Which page of the guest a machine frame is: the p2m turned round. Eight bytes a page.
+class XenM2p {
+ public:
+  /// Frames of which there is no such page, or that no host has (2^32 frames are 16 TiB), are left
+  /// out.
+  void add(Pfn pfn, Mfn mfn);
+  /// To be called after the last add(). Of a machine frame that came twice the first page counts.
+  void finish();
+
+  std::uint64_t size() const { return entries_.size(); }
+  Pfn pfn_at(std::size_t index) const { return {entries_.at(index).pfn}; }
+  std::uint64_t duplicates() const { return duplicates_; }
+
+  /// Looks frames up; neighbours of the frame before are found at once. For one thread.
+  class Lookup {
+   public:
+    explicit Lookup(const XenM2p& m2p) : m2p_(m2p) {}
+    std::optional<Pfn> find(Mfn mfn);
+    /// The same, as a number below size() that stands for the page.
+    std::optional<std::size_t> find_index(Mfn mfn);
+
+   private:
+    const XenM2p& m2p_;
+    std::size_t hint_ = 0;
+  };
+
+ private:
+  struct Entry {
+    std::uint32_t mfn = 0, pfn = 0;
+  };
+  std::vector<Entry> entries_;  ///< by mfn, once it is finished
+  std::uint64_t duplicates_ = 0;
+};
+
+}  // namespace vmconvert

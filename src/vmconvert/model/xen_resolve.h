@@ -1,0 +1,23 @@
+#pragma once
+
+#include "vmconvert/base/diagnostics.h"
+#include "vmconvert/model/guest_image.h"
+#include "vmconvert/model/xen_tables.h"
+
+namespace vmconvert {
+
+/// Makes the page tables of a PV guest hold pfns instead of machine frames, as everything that
+/// reads the image expects: page tables are found, and translated whenever they are read; the CR3s
+/// of its vCPUs, too. What was found is told in `diagnostics` and in the image's facts.
+/// @param file   name of the input, for messages
+/// @param roots  page-table roots besides those in CR3s
+/// @throws Error(unsupported) if page tables cannot be found, or do not fit the M2P: nothing is
+/// guessed
+void resolve_xen_tables(const std::string& file, std::shared_ptr<const XenM2p> m2p,
+                        const std::vector<Pfn>& roots, GuestImage& image, Diagnostics& diagnostics);
+
+/// The M2P of the p2m table that the image's container has; image.xen->p2m must be there.
+/// @throws Error(io) as the source does
+std::shared_ptr<const XenM2p> m2p_of(const GuestImage& image);
+
+}  // namespace vmconvert
