@@ -56,8 +56,8 @@ class Walk {
     if (done_) return std::nullopt;
     Record record{.libxc = in_libxc_};
     record.type = cursor_.read<std::uint32_t>("record type");
-    const auto length = cursor_.read<std::uint32_t>("record length");
     check_type(record.type);
+    const auto length = cursor_.read<std::uint32_t>("record length");
     if (record.libxc && length > libxc::kLargestBody) {
       cursor_.fail("record length", "is " + std::to_string(length) + ", more than there can be",
                    ErrorKind::corrupt);

@@ -34,7 +34,8 @@ Match probe(const ProbeWindow& window) noexcept {
       is_core_note(window.head.subspan(static_cast<std::size_t>(notes->end().value)))) {
     return Match::yes;
   }
-  return header->e_shnum > 1 ? Match::maybe : Match::no;
+  // Of e_shnum 0, section 0 has the number.
+  return header->e_shoff != 0 && header->e_shnum != 1 ? Match::maybe : Match::no;
 }
 
 /// A core's parts, found by the names of its sections.

@@ -312,8 +312,8 @@ TEST_CASE("xen save: configurations, and extracting them") {
   CHECK(has_fact(*result.image, "domain.type", "pvh"));
   CHECK(result.image->attachments[0].name == "domain.xml");
 
-  for (const std::string odd : {std::string("{"), std::string(100'000, '['), std::string("[]"),
-                                std::string("{\"c_info\": 1, \"b_info\": []}")}) {
+  for (const std::string& odd : {std::string("{"), std::string(100'000, '['), std::string("[]"),
+                                 std::string("{\"c_info\": 1, \"b_info\": []}")}) {
     result = read_bytes(xl_file(odd, stream));
     CHECK(result.error == "");
     CHECK_FALSE(has_fact(*result.image, "domain.name", ""));
@@ -360,7 +360,7 @@ TEST_CASE("xen save: headers that cannot be are refused") {
   CHECK(error(libxc + 40, "13") == "input: offset 0x77: record type 0x13 of libxc is not known");
   CHECK(error(libxl + 16, "06") == "input: offset 0x47: record type 0x6 of libxl is not known");
   CHECK(error(libxl + 16, "00") ==
-        "input: offset 0x47: stream holds no libxc stream, so no memory");
+        "input: offset 0x4f: stream holds no libxc stream, so no memory");
 }
 
 TEST_CASE("xen save: records that cannot be are refused, and salvage leaves them out") {
@@ -388,9 +388,9 @@ TEST_CASE("xen save: records that cannot be are refused, and salvage leaves them
       {word(0x5000000000000001), "page word 0x5000000000000001 is of a type that there is not"},
       {word(0x8000000000000001), "page word 0x8000000000000001 is of a type that there is not"},
       {word(0x0000010000000000), "page word 0x10000000000 is of a page too high"},
-      {word(0xd000000000000001), "page list has 4096 bytes for 0 pages"},
+      {word(0xd000000000000001), "page data has 4096 bytes for 0 pages"},
       {record(1, ByteWriter().le32(1).le32(0).le64(0).append(Bytes(100)).bytes()),
-       "page list has 100 bytes for 1 page"},
+       "page data has 100 bytes for 1 page"},
       {record(2, ByteWriter().u8(5).u8(4).bytes()), "guest width is 5"},
       {record(2, ByteWriter().u8(8).u8(3).bytes()), "page-table levels are 3"},
       {record(4, ByteWriter().le32(8192).le32(0).bytes()),
@@ -464,8 +464,7 @@ TEST_CASE("xen save: salvage of a stream that is cut off keeps the pages that ar
   XenStream stream;
   stream.libxl().libxc(1).pv_info().pages({page(0, 10), page(1, 1)});
   stream.pages({page(0, 0), page(2, 2), page(3, 3)});
-  Bytes bytes = stream.bytes();
-  bytes.resize(bytes.size() - 4196);
+  const Bytes bytes(stream.bytes().begin(), stream.bytes().end() - 4196);
   CHECK(read_bytes(bytes).error.find("record of type 0x1 is cut off: ") != std::string::npos);
   const ReadResult result = read_bytes(bytes, {.salvage = true});
   REQUIRE(result.error == "");

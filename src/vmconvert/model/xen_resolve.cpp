@@ -140,7 +140,7 @@ void report(const std::string& file, const XenM2p& m2p, const XenTableSet& set,
                                  " entries");
   if (m2p.duplicates() != 0) {
     diagnostics.warn(file, counted(m2p.duplicates(), "machine frame") +
-                               " belong to two pages each; the lower pfn counts");
+                               " with two pages each; the lower pfn counts");
   }
   if (set.conflicts != 0) {
     diagnostics.warn(file, counted(set.conflicts, "page") +
