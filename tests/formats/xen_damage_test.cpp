@@ -60,24 +60,24 @@ std::vector<Sample> samples() {
           {"legacy", legacy.bytes()}};
 }
 
-/// Bytes like those around it, or of page contents, which no reader looks at.
-bool is_dull(const Bytes& bytes, std::size_t at) {
-  if (at % 251 == 0) return false;
-  const std::size_t begin = at < 8 ? 0 : at - 8, end = std::min(at + 8, bytes.size());
-  const auto part = std::span(bytes).subspan(begin, end - begin);
-  if (std::all_of(part.begin(), part.end(), [&](std::byte b) { return b == part[0]; })) return true;
+/// True for bytes like those around them, and of page contents, which no reader looks at; but for
+/// some.
+std::vector<bool> dull_bytes(const Bytes& bytes) {
+  constexpr std::size_t kNear = 8, kStep = 251;
+  std::vector<bool> dull(bytes.size());
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    const std::size_t begin = at < kNear ? 0 : at - kNear, end = std::min(at + kNear, bytes.size());
+    const auto part = std::span(bytes).subspan(begin, end - begin);
+    dull[at] = std::all_of(part.begin(), part.end(), [&](std::byte b) { return b == part[0]; });
+  }
   for (const std::uint64_t number : {0U, 1U, 2U, 3U, 4U, 5U, 7U, 9U, 777U}) {
     const Bytes content = page_of(number);
     const auto found = std::search(bytes.begin(), bytes.end(), content.begin(), content.end());
-    const auto inside = static_cast<std::ptrdiff_t>(at) - (found - bytes.begin());
-    if (found != bytes.end() && inside >= 8 && inside < std::ssize(content) - 8) return true;
+    if (found == bytes.end()) continue;
+    const auto begin = static_cast<std::size_t>(found - bytes.begin());
+    for (std::size_t at = begin + kNear; at < begin + content.size() - kNear; ++at) dull[at] = true;
   }
-  return false;
-}
-
-std::vector<bool> dull_bytes(const Bytes& bytes) {
-  std::vector<bool> dull(bytes.size());
-  for (std::size_t at = 0; at < bytes.size(); ++at) dull[at] = is_dull(bytes, at);
+  for (std::size_t at = 0; at < bytes.size(); at += kStep) dull[at] = false;
   return dull;
 }
 
