@@ -8,6 +8,7 @@
 #include "qemu/qevm_format.h"
 #include "qemu/vmdescription.h"
 #include "vmconvert/base/packed.h"
+#include "vmconvert/base/text.h"
 
 namespace vmconvert::qemu {
 namespace {

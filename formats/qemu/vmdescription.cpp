@@ -7,13 +7,12 @@
 
 #include "qemu/qevm_format.h"
 #include "vmconvert/base/packed.h"
+#include "vmconvert/base/text.h"
 
 namespace vmconvert::qemu {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kDeepest = 64;  // a PC's description reaches about 12
 
 std::uint64_t number(const json& object, const char* key, std::uint64_t otherwise) {
   const auto found = object.find(key);
@@ -54,25 +53,6 @@ std::uint64_t payload_size(const json& state) {
 }
 
 }  // namespace
-
-bool is_shallow_json(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kDeepest) return false;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return true;
-}
 
 std::optional<std::vector<DescribedSection>> parse_vmdescription(std::string_view json_text) {
   if (!is_shallow_json(json_text)) return std::nullopt;

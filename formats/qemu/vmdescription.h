@@ -18,10 +18,6 @@ struct DescribedSection {
   std::uint64_t payload_size = 0;  ///< bytes, at most kLargestBlock
 };
 
-/// True if the brackets of a JSON text nest no deeper than any description's do. To be asked before
-/// the parser is, whose own callback for this takes time quadratic in the number of devices.
-bool is_shallow_json(std::string_view text);
-
 /// The device sections in the order of the stream, or nothing if the text is not a vmdescription.
 /// Never throws on account of the text.
 std::optional<std::vector<DescribedSection>> parse_vmdescription(std::string_view json);

@@ -6,32 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <pugixml.hpp>
 
+#include "vmconvert/base/text.h"
+
 namespace vmconvert::xen {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kDeepest = 64;
-
-/// True if brackets nest no deeper than a configuration's do: a parser's recursion is not bounded.
-bool is_shallow(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kDeepest) return false;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return true;
-}
 
 void add(DomainConfig& config, std::string key, std::string value) {
   if (!value.empty()) config.facts.push_back({std::move(key), std::move(value)});
@@ -50,7 +30,7 @@ std::string kibibytes(const std::string& number) { return number.empty() ? "" : 
 /// Truth: Xen 4.17, tools/libs/light/libxl_types.idl, libxl_domain_config.
 DomainConfig read_json(std::string_view text) {
   DomainConfig config;
-  if (!is_shallow(text)) return config;
+  if (!is_shallow_json(text)) return config;
   const json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object()) return config;
   if (const auto info = root.find("c_info"); info != root.end() && info->is_object()) {

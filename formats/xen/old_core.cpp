@@ -66,9 +66,7 @@ class OldCore {
     set_arch(source_.name(), false, options_, image, diagnostics_);
     resolve_tables(source_.name(), options_, image, diagnostics_);
     add_guest_facts(image);
-    diagnostics_.decision(source_.name(), guest_text(xen) + ", " +
-                                              counted(image.vcpus.size(), "vCPU") + ", " +
-                                              human_size(image.runs.total_bytes()));
+    report_guest(source_.name(), image, diagnostics_);
     return image;
   }
 

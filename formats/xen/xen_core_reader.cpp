@@ -60,10 +60,7 @@ class ElfCore {
     set_arch(source_.name(), false, options_, image, diagnostics_);
     resolve_tables(source_.name(), options_, image, diagnostics_);
     add_guest_facts(image);
-    diagnostics_.decision(source_.name(), guest_text(*image.xen) + ", " +
-                                              counted(image.vcpus.size(), "vCPU") + ", " +
-                                              human_size(image.runs.total_bytes()) + " in " +
-                                              counted(image.runs.runs().size(), "run"));
+    report_guest(source_.name(), image, diagnostics_);
     return image;
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "vmconvert/base/text.h"
 #include "vmconvert/model/xen_resolve.h"
 
 namespace vmconvert::xen {
@@ -97,6 +98,12 @@ void add_guest_facts(GuestImage& image) {
   if (xen.type != XenGuestType::pv) return;
   facts.push_back(
       {"xen.page-tables", xen.tables == XenTables::machine ? "machine frames" : "guest frames"});
+}
+
+void report_guest(const std::string& file, const GuestImage& image, Diagnostics& diagnostics) {
+  diagnostics.decision(file, guest_text(*image.xen) + ", " + counted(image.vcpus.size(), "vCPU") +
+                                 ", " + human_size(image.runs.total_bytes()) + " in " +
+                                 counted(image.runs.runs().size(), "run"));
 }
 
 }  // namespace vmconvert::xen

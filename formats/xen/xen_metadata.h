@@ -23,12 +23,15 @@ void add_vcpu(VcpuContext context, const std::string& file, GuestImage& image,
 void set_arch(const std::string& file, bool known, const ReadOptions& options, GuestImage& image,
               Diagnostics& diagnostics);
 
-/// Makes the page tables of a PV guest whose container has machine frames hold pfns, unless `options`
-/// wants them as they are. @throws as resolve_xen_tables() does
+/// Makes the page tables of a PV guest whose container has machine frames hold pfns, unless
+/// `options` wants them as they are. @throws as resolve_xen_tables() does
 void resolve_tables(const std::string& file, const ReadOptions& options, GuestImage& image,
                     Diagnostics& diagnostics);
 
 /// Adds what every container tells: kind of guest, what its page tables hold, machine name.
 void add_guest_facts(GuestImage& image);
+
+/// Tells what a guest was found to be.
+void report_guest(const std::string& file, const GuestImage& image, Diagnostics& diagnostics);
 
 }  // namespace vmconvert::xen

@@ -55,10 +55,7 @@ class Reader {
       read_hvm_state(guest, image);
     }
     set_arch(source_.name(), !image.vcpus.empty(), options_, image, diagnostics_);
-    diagnostics_.decision(source_.name(), guest_text(*image.xen) + ", " +
-                                              counted(image.vcpus.size(), "vCPU") + ", " +
-                                              human_size(image.runs.total_bytes()) + " in " +
-                                              counted(image.runs.runs().size(), "run"));
+    report_guest(source_.name(), image, diagnostics_);
     return image;
   }
 

@@ -38,4 +38,8 @@ std::string utc_date(std::uint64_t seconds_since_1970);
 /// "1 page", "2 pages".
 std::string counted(std::uint64_t n, std::string_view noun);
 
+/// True if the brackets of a JSON text nest no deeper than any that we read. To be asked before the
+/// parser is, whose own callback for this takes time quadratic in the number of members.
+bool is_shallow_json(std::string_view text);
+
 }  // namespace vmconvert
