@@ -17,11 +17,10 @@
 namespace vmconvert {
 
 std::span<const Format> all_formats() {
-  static const std::array table{qemu::kQevm,   qemu::kLibvirtSave,   qemu::kQcow2,
-                                elf_dump::kElf, qemu_core::kQemuCore, kdump::kKdump,
-                                lime_image::kLime, vmware::kVmware,   vmware::kVmem,
-                                vmware::kPanic, xen::kXenCore,      xen::kXenSave,
-                                raw_image::kRaw};
+  static const std::array table{
+      qemu::kQevm,   qemu::kLibvirtSave, qemu::kQcow2,    elf_dump::kElf, qemu_core::kQemuCore,
+      kdump::kKdump, lime_image::kLime,  vmware::kVmware, vmware::kVmem,  vmware::kPanic,
+      xen::kXenCore, xen::kXenSave,      raw_image::kRaw};
   return table;
 }
 

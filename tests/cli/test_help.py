@@ -134,7 +134,7 @@ class WrongCommandLines(Case):
         )
         self.refuse(
             'unknown input format "ELF" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime, vmware, '
-            "vmware-vmem, vmware-panic, raw)",
+            "vmware-vmem, vmware-panic, xen-core, xen-save, raw)",
             *["in.qevm", "-o", "out.raw", "--from", "ELF"],
             code=USAGE,
         )

@@ -10,7 +10,7 @@ from harness import FAILED, LOST, Case, main, needs, needs_root
 
 UNKNOWN = (
     ": is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, lime, vmware, "
-    "vmware-vmem, vmware-panic; "
+    "vmware-vmem, vmware-panic, xen-core, xen-save; "
     "what cannot be told by content: --from raw)"
 )
 

@@ -3,6 +3,7 @@
 #include "support/pc_stream.h"
 #include "support/reading.h"
 #include "support/test.h"
+#include "support/xen_builder.h"
 #include "vmconvert/convert/choose_format.h"
 
 namespace vmconvert::test {
@@ -18,7 +19,7 @@ std::string format_of(Bytes bytes) {
 
 constexpr const char* kUnknown =
     "input: is in none of the known formats (tried: qevm, libvirt-save, qcow2, elf, "
-    "qemu-core, kdump, lime, vmware, vmware-vmem, vmware-panic; what cannot be told by content: --from raw)";
+    "qemu-core, kdump, lime, vmware, vmware-vmem, vmware-panic, xen-core, xen-save; what cannot be told by content: --from raw)";
 
 TEST_CASE("probe: each format knows its own") {
   CHECK(format_of(small_pc().eos().bytes()) == "qevm");
@@ -26,6 +27,11 @@ TEST_CASE("probe: each format knows its own") {
   CHECK(format_of(save.bytes()) == "libvirt-save");
   save.magic = "LibvirtQemudPart";
   CHECK(format_of(save.bytes()) == "libvirt-save");
+  CHECK(format_of(XenCore{}.bytes()) == "xen-core");
+  CHECK(format_of(XenOldCore{.pages = {{0, Bytes(4096)}}}.bytes()) == "xen-core");
+  CHECK(format_of(xl_file("{}", {})) == "xen-save");
+  CHECK(format_of(XenStream().libxl().bytes()) == "xen-save");
+  CHECK(format_of(XenStream().libxc(1).bytes()) == "xen-save");
 }
 
 TEST_CASE("probe: a stream in the first 64 KiB is found and one behind is not") {
@@ -62,7 +68,7 @@ TEST_CASE("probe: a format that was asked for says what it misses") {
   CHECK(read_as("libvirt-save") == "input: offset 0x0: magic is not that of a libvirt save image");
   CHECK(read_as("vmss") ==
         "unknown input format \"vmss\" (there are: qevm, libvirt-save, qcow2, elf, qemu-core, kdump, "
-        "lime, vmware, vmware-vmem, vmware-panic, raw)");
+        "lime, vmware, vmware-vmem, vmware-panic, xen-core, xen-save, raw)");
 }
 
 }  // namespace

@@ -269,5 +269,26 @@ TEST_CASE("xen m2p: looking up") {
   CHECK_FALSE(XenM2p::Lookup(none).find({0}));
 }
 
+TEST_CASE("xen m2p: looking up many, dense and sparse") {
+  for (const std::uint64_t step : {1U, 3U, 1000U}) {
+    XenM2p m2p;
+    constexpr std::uint64_t kMany = 5000;
+    const auto mfn_of = [&](std::uint64_t i) {
+      return 77 + (i < kMany / 2 ? i * 7 % 2503 : 1'000'000 + i * step);
+    };
+    for (std::uint64_t i = 0; i < kMany; ++i) m2p.add({i}, {mfn_of(i)});
+    m2p.finish();
+    REQUIRE(m2p.size() == kMany);
+    XenM2p::Lookup lookup(m2p);
+    for (std::uint64_t i = 0; i < kMany; ++i) {
+      REQUIRE(lookup.find({mfn_of(i)}) == Pfn{i});
+      if (step > 1 && i > kMany / 2) REQUIRE_FALSE(lookup.find({mfn_of(i) + 1}));
+    }
+    CHECK_FALSE(lookup.find({0}));
+    CHECK_FALSE(lookup.find({500'000}));
+    CHECK_FALSE(lookup.find({mfn_of(kMany - 1) + 1}));
+  }
+}
+
 }  // namespace
 }  // namespace vmconvert::test

@@ -8,9 +8,11 @@
 
 namespace vmconvert {
 
-/// Which page of the guest a machine frame is: the p2m turned round. Eight bytes a page.
+/// Which page of the guest a machine frame is: the p2m turned round. Takes 8 bytes a page.
 class XenM2p {
  public:
+  /// Makes room for `pages` calls of add().
+  void reserve(std::uint64_t pages) { entries_.reserve(static_cast<std::size_t>(pages)); }
   /// Frames of which there is no such page, or that no host has (2^32 frames are 16 TiB), are left
   /// out.
   void add(Pfn pfn, Mfn mfn);
@@ -38,7 +40,14 @@ class XenM2p {
   struct Entry {
     std::uint32_t mfn = 0, pfn = 0;
   };
+  /// The entry of `mfn` if there is one; else any other, or the end.
+  std::vector<Entry>::const_iterator candidate(std::uint64_t mfn) const;
+
   std::vector<Entry> entries_;  ///< by mfn, once it is finished
+  // Where the entries of each 2^shift_ machine frames from that of the first entry on begin, so
+  // that a search touches few pages of memory.
+  std::vector<std::uint32_t> starts_;
+  unsigned shift_ = 0;
   std::uint64_t duplicates_ = 0;
 };
 

@@ -161,6 +161,7 @@ void report(const std::string& file, const XenM2p& m2p, const XenTableSet& set,
 
 std::shared_ptr<const XenM2p> m2p_of(const GuestImage& image) {
   auto m2p = std::make_shared<XenM2p>();
+  m2p->reserve(image.xen->p2m->count);
   for_each_machine_frame(image, image.xen->p2m.value(),
                          [&](Pfn pfn, Mfn mfn) { m2p->add(pfn, mfn); });
   m2p->finish();
