@@ -132,15 +132,17 @@ void add_fact(std::vector<Fact>& facts, std::string key, std::string value) {
 
 /// struct xen_dumpcore_elfnote_xen_version_desc; what follows the changeset depends on the guest.
 void add_version_facts(const ByteSource& source, FileRange desc, std::endian order,
-                       std::vector<Fact>& facts) {
+                       CoreNotes& notes) {
   constexpr std::uint64_t kUsed = 1264;
   if (desc.size() < kUsed) return;
   Cursor cursor(source, desc, order);
-  const auto major = cursor.read<std::uint64_t>("major version");
-  const auto minor = cursor.read<std::uint64_t>("minor version");
+  notes.major = cursor.read<std::uint64_t>("major version");
+  notes.minor = cursor.read<std::uint64_t>("minor version");
+  std::vector<Fact>& facts = notes.facts;
   const FileOffset at = desc.begin();
   add_fact(facts, "xen.version",
-           std::to_string(major) + "." + std::to_string(minor) + text_at(source, at + 16, 16));
+           std::to_string(notes.major) + "." + std::to_string(notes.minor) +
+               text_at(source, at + 16, 16));
   add_fact(facts, "xen.compiler", text_at(source, at + 32, 64));
   add_fact(facts, "xen.compile-date", text_at(source, at + 144, 32));
   add_fact(facts, "xen.capabilities", text_at(source, at + 176, 1024));
@@ -179,7 +181,7 @@ CoreNotes read_core_notes(const ByteSource& source, FileRange range, std::endian
       read_header_note(cursor, result);
       has_header = true;
     } else if (note.type == kNoteVersion) {
-      add_version_facts(source, note.desc, order, result.facts);
+      add_version_facts(source, note.desc, order, result);
     } else if (note.type == kNoteFormat) {
       const auto version = cursor.read<std::uint64_t>("format version");
       if (version != kFormatVersion)

@@ -29,7 +29,8 @@ std::vector<CoreSection> read_core_sections(const ByteSource& source, const ElfH
 struct CoreNotes {
   bool pv = false;  ///< else HVM, PVH or Arm
   std::uint64_t nr_vcpus = 0, nr_pages = 0;
-  std::vector<Fact> facts;  ///< about the hypervisor
+  std::uint64_t major = 0, minor = 0;  ///< version of the hypervisor; 0 if there is no such note
+  std::vector<Fact> facts;             ///< about the hypervisor
 };
 
 /// Reads the notes of section .note.Xen.

@@ -67,6 +67,8 @@ void apply_pv_info(Cursor cursor, SavedGuest& guest) {
   const auto levels = cursor.read<std::uint8_t>("page-table levels");
   if (levels != (width == 8 ? 4 : 3))
     cursor.fail("page-table levels", "are " + std::to_string(levels));
+  if (!guest.contexts.empty() && guest.width != width)
+    cursor.fail("guest width", "comes behind registers of another width");
   guest.width = width;
 }
 
@@ -125,8 +127,10 @@ void read_libxc_headers(Cursor& cursor, SavedGuest& guest) {
   const auto minor = cursor.read<std::uint32_t>("Xen version");
   guest.facts.push_back({"xen.stream", "libxc version " + std::to_string(version)});
   // A converter of legacy streams leaves its own version as the minor one, and no major one.
-  if (major != 0)
+  if (major != 0) {
+    guest.major = major, guest.minor = minor;
     guest.facts.push_back({"xen.version", std::to_string(major) + "." + std::to_string(minor)});
+  }
 }
 
 void apply_libxc_record(const ByteSource& source, std::uint32_t type, FileRange body, bool complete,

@@ -19,6 +19,7 @@ struct SavedGuest {
   std::map<std::uint32_t, FileOffset> contexts;  ///< of PV vCPUs, by number; whole
   std::optional<FileRange> shared_info, hvm_context;
   std::optional<std::uint64_t> p2m_entries;  ///< that the guest's own p2m has
+  std::uint32_t major = 0, minor = 0;        ///< version of Xen; 0 if the stream does not tell
   std::vector<Fact> facts;
   std::vector<Attachment> attachments;
 };

@@ -104,6 +104,7 @@ class ElfCore {
     XenFacts xen;
     const bool arm = header_.e_machine == kMachineArm || header_.e_machine == elf::kMachineAarch64;
     xen.type = arm ? XenGuestType::arm : notes_.pv ? XenGuestType::pv : XenGuestType::hvm;
+    xen.major = notes_.major, xen.minor = notes_.minor;
     if (xen.type == XenGuestType::pv) {
       xen.tables = XenTables::machine;
       if (header_.e_machine == elf::kMachine386) xen.width = 4;

@@ -68,6 +68,7 @@ class Reader {
   void describe(const SavedGuest& guest, GuestImage& image) const {
     image.xen =
         XenFacts{.type = guest.pv ? XenGuestType::pv : XenGuestType::hvm, .width = guest.width};
+    image.xen->major = guest.major, image.xen->minor = guest.minor;
     if (guest.shared_info) image.xen->shared_info = SourceBytes{0, *guest.shared_info};
     add_guest_facts(image);
     auto& facts = image.metadata.facts;

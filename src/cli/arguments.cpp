@@ -124,11 +124,13 @@ void set_machine(const std::string& text, ReadOptions& read) {
 void set_xen_layout(const std::string& text, ReadOptions& read) {
   if (text == "resolved") {
     read.xen_layout = XenLayout::resolved;
+  } else if (text == "machine") {
+    read.xen_layout = XenLayout::machine;
   } else if (text == "asis") {
     read.xen_layout = XenLayout::asis;
   } else {
     throw CLI::ValidationError("--xen-layout",
-                               vmconvert::quoted(text) + " is not one of resolved, asis");
+                               vmconvert::quoted(text) + " is not one of resolved, machine, asis");
   }
 }
 
@@ -185,7 +187,7 @@ void add_input_options(CLI::App& app, Options& options) {
       ->group("Input");
   app.add_option_function<std::string>(
          "--xen-layout", [&](const std::string& text) { set_xen_layout(text, request.read); },
-         "Xen PV page tables: resolved, asis [resolved]")
+         "Xen PV page tables: resolved, machine, asis [resolved]")
       ->option_text("HOW")
       ->group("Input");
 }
@@ -218,6 +220,9 @@ void add_output_options(CLI::App& app, Options& options) {
       ->option_text("NAME")
       ->group("Output");
   add_force(app, options);
+  app.add_option("--remap-log", request.remap_log, "Xen PV: list of pages that were translated")
+      ->option_text("FILE")
+      ->group("Output");
   app.add_flag("--verify", options.verify, "Check the output as `vmconvert verify` does")
       ->group("Output");
   app.add_flag_callback(

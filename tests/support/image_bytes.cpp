@@ -58,6 +58,8 @@ Bytes naive_output(const OutputPlan& plan, const GuestImage& image) {
     if (const auto* literal = std::get_if<Literal>(&part.content)) {
       std::copy(literal->bytes.begin(), literal->bytes.end(),
                 output.begin() + static_cast<std::ptrdiff_t>(part.at.value));
+    } else if (const auto* generated = std::get_if<Generated>(&part.content)) {
+      generated->source->read_at({0}, std::span(output).subspan(part.at.value, part.size));
     } else {
       const Bytes bytes = guest_bytes(image, std::get<GuestData>(part.content).begin.value,
                                       static_cast<std::size_t>(part.size));

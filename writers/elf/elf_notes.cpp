@@ -11,6 +11,22 @@ namespace {
 
 constexpr std::string_view kVmcoreinfoName = "VMCOREINFO";
 
+constexpr std::string_view kXenName = "Xen";
+constexpr std::uint32_t kXenCrashInfo = 0x1000001;
+
+/// Truth: Xen 4.17, xen/include/public/elfnote.h, XEN_ELFNOTE_CRASH_INFO, and struct crash_xen_info
+/// of xen/include/xen/elfcore.h. crash 8.0.2 takes the last word as the root of the p2m, and the
+/// presence of the one before it as that the hypervisor lies where that says.
+struct XenCrashInfo {
+  le64 major, minor;              //  0
+  le64 extra_version, changeset;  // 16  addresses of texts in the hypervisor: not there
+  le64 compiler, compile_date, compile_time;
+  le64 tainted;              // 56
+  le64 xen_phys_start;       // 64
+  le64 p2m_frame_list_list;  // 72
+};
+static_assert(sizeof(XenCrashInfo) == 80);
+
 void add_vcpus(NoteList& notes, const GuestImage& image) {
   for (std::uint32_t i = 0; i < image.vcpus.size(); ++i) {
     const auto add = [&](const auto& registers) {
@@ -55,10 +71,11 @@ void NoteList::append_padded(std::span<const std::byte> part) {
   bytes_.resize(align_up(bytes_.size(), kNoteAlignment));
 }
 
-std::vector<std::byte> make_notes(const GuestImage& image) {
+std::vector<std::byte> make_notes(const GuestImage& image, std::optional<std::uint64_t> xen_p2m) {
   NoteList notes(image.byte_order);
   bool has_vmcoreinfo = !image.vmcoreinfo;
   for (const Note& note : image.notes) {
+    if (xen_p2m && note.name == kXenName && note.type == kXenCrashInfo) continue;
     if (image.vmcoreinfo && note.name == kVmcoreinfoName) {
       if (text_of(note.desc) != image.vmcoreinfo->text) continue;  // the user has a better one
       has_vmcoreinfo = true;
@@ -68,6 +85,12 @@ std::vector<std::byte> make_notes(const GuestImage& image) {
   if (image.notes.empty()) add_vcpus(notes, image);
   if (!has_vmcoreinfo)
     notes.add(kVmcoreinfoName, 0, std::as_bytes(std::span(image.vmcoreinfo->text)));
+  if (xen_p2m) {
+    notes.add_record(
+        kXenName, kXenCrashInfo,
+        XenCrashInfo{
+            .major = image.xen->major, .minor = image.xen->minor, .p2m_frame_list_list = *xen_p2m});
+  }
   return std::move(notes).take();
 }
 

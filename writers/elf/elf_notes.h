@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "vmconvert/model/guest_image.h"
@@ -10,7 +12,10 @@ namespace vmconvert::elf {
 /// The content of PT_NOTE: the image's own notes if it has any; else NT_PRSTATUS and what more the
 /// architecture has of every vCPU, then on x86 QEMU's note of every vCPU; then the image's
 /// VMCOREINFO, unless one of its own notes holds the same; what the image does not have is left
-/// out. Headers and numbers are in the guest's byte order. Each note is padded to 4 bytes.
-std::vector<std::byte> make_notes(const GuestImage& image);
+/// out. Last, of a guest of Xen, the note that tells of its p2m. Headers and numbers are in the
+/// guest's byte order. Each note is padded to 4 bytes.
+/// @param xen_p2m  frame of the p2m's root
+std::vector<std::byte> make_notes(const GuestImage& image,
+                                  std::optional<std::uint64_t> xen_p2m = std::nullopt);
 
 }  // namespace vmconvert::elf

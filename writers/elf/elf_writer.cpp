@@ -7,6 +7,7 @@
 
 #include "elf/elf_format.h"
 #include "elf/elf_notes.h"
+#include "elf/xen_p2m.h"
 
 namespace vmconvert::elf {
 namespace {
@@ -39,6 +40,7 @@ std::uint16_t machine_of(Arch arch) {
 struct Segment {
   GuestRange guest;
   std::uint64_t p_vaddr = 0;  ///< 0: not known
+  std::uint64_t p_paddr = guest.begin().value;
 };
 
 /// The extents, with the kernel's image cut out of those it lies in: a consumer that looks for its
@@ -68,9 +70,42 @@ std::vector<Segment> segments_of(const GuestImage& image) {
   return segments;
 }
 
+/// The same, cut where machine frames are not neighbours, which are their physical addresses. What
+/// has no machine frame is left out.
+std::vector<Segment> in_machine_layout(const std::vector<Segment>& segments,
+                                       const std::vector<FrameStretch>& layout) {
+  constexpr std::uint64_t kPageShift = 12;
+  std::vector<Segment> result;
+  auto first = layout.begin();
+  for (const Segment& segment : segments) {
+    for (auto stretch = first; stretch != layout.end(); ++stretch) {
+      const auto range =
+          GuestRange::sized({stretch->pfn << kPageShift}, stretch->count << kPageShift);
+      if (range.begin() >= segment.guest.end()) break;
+      first = stretch;  // it may go on in the next segment
+      const GuestRange part = range.intersection(segment.guest);
+      if (part.empty()) continue;
+      const std::uint64_t p_vaddr =
+          segment.p_vaddr == 0 ? 0 : segment.p_vaddr + (part.begin() - segment.guest.begin());
+      result.push_back(
+          {part, p_vaddr, (stretch->frame << kPageShift) + (part.begin() - range.begin())});
+    }
+  }
+  std::sort(result.begin(), result.end(),
+            [](const Segment& a, const Segment& b) { return a.p_paddr < b.p_paddr; });
+  return result;
+}
+
 std::uint32_t flags_of(const GuestImage& image) {
   if (image.arch != Arch::ppc64) return 0;
   return image.byte_order == std::endian::big ? kEfPpc64ElfV1 : kEfPpc64ElfV2;
+}
+
+/// Of the p2m: where the kernel would see it if it were memory, so that no consumer finds it at an
+/// address that means something else.
+std::uint64_t xen_p_vaddr(const GuestImage& image, const XenView& xen) {
+  const bool known = image.kernel.page_offset && image.xen->machine_layout.empty();
+  return known ? image.kernel.page_offset->value + xen.place.begin().value : 0;
 }
 
 template <class L>
@@ -78,9 +113,13 @@ OutputPlan plan_in(const GuestImage& image) {
   using Ehdr64 = typename L::Ehdr64;
   using Phdr64 = typename L::Phdr64;
   using Shdr64 = typename L::Shdr64;
-  const std::vector<Segment> segments = segments_of(image);
-  const std::vector<std::byte> notes = make_notes(image);
-  const std::uint64_t phnum = segments.size() + 1;
+  std::vector<Segment> segments = segments_of(image);
+  if (image.xen && !image.xen->machine_layout.empty())
+    segments = in_machine_layout(segments, image.xen->machine_layout);
+  const std::optional<XenView> xen = xen_view_of(image);
+  const std::vector<std::byte> notes =
+      make_notes(image, xen ? std::optional(xen->root) : std::nullopt);
+  const std::uint64_t phnum = segments.size() + (xen ? 2 : 1);
   const bool many = phnum >= kPnXnum;
   const std::uint64_t headers_end =
       sizeof(Ehdr64) + phnum * sizeof(Phdr64) + (many ? sizeof(Shdr64) : 0);
@@ -104,22 +143,29 @@ OutputPlan plan_in(const GuestImage& image) {
                          .p_memsz = notes.size()});
   PlanBuilder plan;
   std::uint64_t offset = data_at;
-  for (const auto& [guest, p_vaddr] : segments) {
+  const auto load = [&](std::uint64_t p_vaddr, std::uint64_t p_paddr, std::uint64_t size) {
     append(headers, Phdr64{.p_type = kPtLoad,
                            .p_flags = kPfRwx,
                            .p_offset = offset,
                            .p_vaddr = p_vaddr,
-                           .p_paddr = guest.begin().value,
-                           .p_filesz = guest.size(),
-                           .p_memsz = guest.size()});
-    offset = checked_add(offset, align_up(guest.size(), kDataAlignment));
-  }
+                           .p_paddr = p_paddr,
+                           .p_filesz = size,
+                           .p_memsz = size});
+    offset = checked_add(offset, align_up(size, kDataAlignment));
+  };
+  for (const Segment& segment : segments)
+    load(segment.p_vaddr, segment.p_paddr, segment.guest.size());
+  if (xen) load(xen_p_vaddr(image, *xen), xen->place.begin().value, xen->place.size());
   if (many) append(headers, Shdr64{.sh_info = checked_cast<std::uint32_t>(phnum)});
   headers.insert(headers.end(), notes.begin(), notes.end());
   plan.literal(std::move(headers));
   for (const Segment& segment : segments) {
     plan.align(kDataAlignment);
     plan.guest(segment.guest);
+  }
+  if (xen) {
+    plan.align(kDataAlignment);
+    plan.generated(xen->p2m);
   }
   return std::move(plan).finish();
 }
@@ -138,6 +184,7 @@ constinit const OutputFormat kElf{
     .suffixes = kSuffixes,
     .plan = plan_elf,
     .tells_of_kernel = true,
+    .takes_machine_layout = true,
 };
 
 }  // namespace vmconvert::elf

@@ -1,13 +1,16 @@
 #include "vmconvert/convert/convert.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/convert/choose_format.h"
 #include "vmconvert/convert/output_target.h"
+#include "vmconvert/convert/xen_remap_log.h"
 #include "vmconvert/io/input.h"
 #include "vmconvert/kernel/find_kernel.h"
+#include "vmconvert/model/xen_resolve.h"
 
 namespace vmconvert {
 namespace {
@@ -24,18 +27,50 @@ void check_space(const OutputPlan& plan, const GuestImage& image, OutputTarget& 
 }
 
 void write_output(const OutputPlan& plan, const GuestImage& image, const ConvertRequest& request,
-                  const ConvertContext& context) {
+                  const std::string& remap_log, const ConvertContext& context) {
   OutputTarget target(request.output, request.force, request.sparse, context.temporaries);
   check_space(plan, image, target, request);
   execute(plan, image, target.sink(), request.threads, context.progress);
+  if (request.remap_log.empty()) {
+    target.commit();
+    return;
+  }
+  OutputTarget log(request.remap_log, request.force, false, context.temporaries);
+  log.sink().begin(remap_log.size());
+  const std::array pieces{ConstBytes(std::as_bytes(std::span(remap_log)))};
+  log.sink().write_at({0}, pieces);
+  log.finish();
   target.commit();
+  log.commit();
+}
+
+void check_outputs(const ConvertRequest& request, const OutputFormat& writer) {
+  check_output(request.input, request.output, request.force, true);
+  if (!request.remap_log.empty()) {
+    check_output(request.input, request.remap_log, request.force, false);
+    if (request.remap_log == request.output) {
+      throw Error(ErrorKind::usage, output_name(request.output), std::nullopt,
+                  "is the output and the log of --remap-log, too");
+    }
+  }
+  if (request.read.xen_layout != XenLayout::machine) return;
+  if (!writer.takes_machine_layout) {
+    throw Error(ErrorKind::usage, output_name(request.output), std::nullopt,
+                "--xen-layout machine is for ELF: format " + std::string(writer.name) +
+                    " cannot tell where the guest sees memory that lies by machine frames");
+  }
+  if (!request.remap_log.empty()) {
+    throw Error(ErrorKind::usage, request.remap_log, std::nullopt,
+                "--remap-log lists page tables that are translated; those of --xen-layout machine "
+                "are not");
+  }
 }
 
 }  // namespace
 
 GuestMachine convert(const ConvertRequest& request, const ConvertContext& context) {
   const OutputFormat& writer = choose_output_format(context.writers, request.to, request.output);
-  check_output(request.input, request.output, request.force, true);
+  check_outputs(request, writer);
 
   const Input input = Input::open(request.input, request.read.salvage, context.diagnostics);
   const std::string& name = input.source()->name();
@@ -51,11 +86,15 @@ GuestMachine convert(const ConvertRequest& request, const ConvertContext& contex
   if (!writer.tells_of_kernel) kernel.scan = std::min(kernel.scan, Scan::image);
   find_kernel(image, kernel, context.diagnostics);
 
+  std::string remap_log;
+  if (!request.remap_log.empty()) remap_log = xen_remap_log(name, image);
+  if (request.read.xen_layout == XenLayout::machine)
+    use_machine_layout(name, image, context.diagnostics);
   const OutputPlan plan = writer.plan(image, request.write);
   context.diagnostics.decision(
       output_name(request.output),
       "output format " + std::string(writer.name) + ", " + human_size(plan.size));
-  write_output(plan, image, request, context);
+  write_output(plan, image, request, remap_log, context);
   return {image.arch, image.byte_order};
 }
 

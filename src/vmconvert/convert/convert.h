@@ -22,6 +22,7 @@ struct ConvertRequest {
   bool force = false;    ///< replace an existing output
   bool sparse = true;    ///< zeros become holes
   unsigned threads = 1;  ///< at least 1
+  std::string remap_log;  ///< path; empty: none. "-" is standard output
   ReadOptions read;
   KernelOptions kernel;
   WriteOptions write;

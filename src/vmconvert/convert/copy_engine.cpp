@@ -144,6 +144,10 @@ class Worker {
               .subspan(static_cast<std::size_t>(skipped), static_cast<std::size_t>(range.size())));
       return;
     }
+    if (const auto* generated = std::get_if<Generated>(&part.content)) {
+      copy_generated(*generated->source, FileRange::sized({skipped}, range.size()), emitter);
+      return;
+    }
     const GuestPhysAddr begin = std::get<GuestData>(part.content).begin + skipped;
     image_.runs.for_each_in(GuestRange::sized(begin, range.size()), [&](const Run& run) {
       if (const auto* fill = std::get_if<Filled>(&run.backing)) {
@@ -154,6 +158,17 @@ class Worker {
       }
     });
     drain(emitter);
+  }
+
+  void copy_generated(const ByteSource& source, FileRange range, Emitter& emitter) {
+    for (FileOffset at = range.begin(); at < range.end();) {
+      const auto bytes = std::span(buffer_).first(
+          static_cast<std::size_t>(std::min<std::uint64_t>(range.end() - at, buffer_.size())));
+      source.read_at(at, bytes);
+      emitter.bytes(bytes);
+      emitter.flush();  // the buffer is about to be used again
+      at = at + bytes.size();
+    }
   }
 
   void copy_fill(std::byte value, std::uint64_t size, Emitter& emitter) {

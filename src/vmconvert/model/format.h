@@ -27,6 +27,7 @@ struct ProbeWindow {
 /// What page tables of a Xen PV guest are to hold, if the input has machine frames in them.
 enum class XenLayout {
   resolved,  ///< the guest's own frames, as everything that reads an image expects
+  machine,   ///< machine frames, and these are the physical addresses of memory as well
   asis,      ///< what the input has
 };
 

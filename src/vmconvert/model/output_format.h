@@ -22,6 +22,7 @@ struct OutputFormat {
   /// @throws Error(usage, unsupported) if the format cannot hold this image
   OutputPlan (*plan)(const GuestImage& image, const WriteOptions& options);
   bool tells_of_kernel = false;  ///< whether the output holds VMCOREINFO and gvas
+  bool takes_machine_layout = false;  ///< XenFacts::machine_layout is followed
 };
 
 }  // namespace vmconvert

@@ -18,6 +18,13 @@ void PlanBuilder::guest(GuestRange range) {
   position_ = position_ + range.size();
 }
 
+void PlanBuilder::generated(std::shared_ptr<const ByteSource> source) {
+  const std::uint64_t size = source->size();
+  if (size == 0) return;
+  parts_.push_back({position_, size, Generated{std::move(source)}});
+  position_ = position_ + size;
+}
+
 void PlanBuilder::align(std::uint64_t alignment) {
   position_ = FileOffset{align_up(position_.value, alignment)};
 }

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <variant>
 #include <vector>
 
 #include "vmconvert/base/address.h"
+#include "vmconvert/io/byte_source.h"
 
 namespace vmconvert {
 
@@ -18,10 +20,15 @@ struct GuestData {
   GuestPhysAddr begin;
 };
 
+/// All bytes of a source that a writer made: too many to be held in memory.
+struct Generated {
+  std::shared_ptr<const ByteSource> source;
+};
+
 struct Part {
   FileOffset at;
   std::uint64_t size = 0;
-  std::variant<Literal, GuestData> content;
+  std::variant<Literal, GuestData, Generated> content;
   FileOffset end() const { return at + size; }
 };
 
@@ -39,6 +46,7 @@ class PlanBuilder {
   FileOffset position() const { return position_; }
   void literal(std::vector<std::byte> bytes);
   void guest(GuestRange range);
+  void generated(std::shared_ptr<const ByteSource> source);
   /// Leaves zeros up to the next multiple of `alignment`, a power of two.
   void align(std::uint64_t alignment);
   /// Leaves zeros up to `to`, which must not lie before position().

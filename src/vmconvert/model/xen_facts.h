@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -22,6 +23,15 @@ struct FrameNumber {
 };
 using Pfn = FrameNumber<struct PfnTag>;  ///< of the guest's pseudo-physical space: gpa >> 12
 using Mfn = FrameNumber<struct MfnTag>;  ///< of the machine, as page tables of PV guests hold it
+
+/// Frames that follow each other both among the guest's and among those of another space.
+struct FrameStretch {
+  std::uint64_t pfn = 0, frame = 0, count = 0;
+  friend bool operator==(const FrameStretch&, const FrameStretch&) = default;
+};
+
+/// How page tables of an image were translated; xen_resolve.h.
+struct XenTranslation;
 
 /// Guests of Xen. PV ones see machine frames in their page tables; the others are as on a PC.
 enum class XenGuestType {
@@ -59,7 +69,8 @@ struct XenVcpu {
 /// What is known of a guest of Xen beyond what any guest has.
 struct XenFacts {
   XenGuestType type = XenGuestType::hvm;
-  unsigned width = 8;  ///< bytes of the guest's words: 8, or 4 for 32-bit PAE
+  std::uint64_t major = 0, minor = 0;  ///< version of Xen; 0 if the container does not tell
+  unsigned width = 8;                  ///< bytes of the guest's words: 8, or 4 for 32-bit PAE
   XenTables tables = XenTables::pseudo_physical;
   /// Of a PV guest in a dump-core. Absent from save streams: what p2m lists they hold are the
   /// guest's own, and of the host that it was saved on.
@@ -67,6 +78,11 @@ struct XenFacts {
   /// The page that Xen shares with the guest; its layout is in docs/formats/xen.md.
   std::optional<SourceBytes> shared_info;
   std::vector<XenVcpu> vcpus;  ///< of PV guests
+  /// If page tables are machine in the container, and are not any more.
+  std::shared_ptr<const XenTranslation> translation;
+  /// By pfn, disjoint: the machine frames that outputs are to have as physical addresses. Empty:
+  /// pfns, as everywhere else.
+  std::vector<FrameStretch> machine_layout;
 };
 
 /// Calls `visit` for each page of guest memory that the table has a machine frame of, in ascending

@@ -20,7 +20,9 @@ class XenM2p {
   void finish();
 
   std::uint64_t size() const { return entries_.size(); }
+  /// Of entry `index`, below size(); they are in the order of their machine frames.
   Pfn pfn_at(std::size_t index) const { return {entries_.at(index).pfn}; }
+  Mfn mfn_at(std::size_t index) const { return {entries_.at(index).mfn}; }
   std::uint64_t duplicates() const { return duplicates_; }
 
   /// Looks frames up; neighbours of the frame before are found at once. For one thread.

@@ -29,6 +29,7 @@ class ResolvedSource final : public ByteSource {
 
   const std::string& name() const override { return source_->name(); }
   std::uint64_t size() const override { return source_->size(); }
+  FileRange next_data(FileOffset at) const override { return source_->next_data(at); }
 
   void read_at(FileOffset at, std::span<std::byte> out) const override {
     source_->read_at(at, out);
@@ -87,17 +88,18 @@ RunList with_sources(const RunList& runs, const std::vector<SourceId>& replaceme
   return builder.finish();
 }
 
-void replace_sources(const XenTableSet& set, const std::shared_ptr<const XenM2p>& m2p,
-                     GuestImage& image) {
+/// @returns of each source of the image, what it was made from
+std::vector<SourceId> replace_sources(const XenTableSet& set,
+                                      const std::shared_ptr<const XenM2p>& m2p, GuestImage& image) {
   const std::size_t count = image.sources.size();
   std::vector<std::vector<TablePlace>> places(count);
   for (const auto& [pfn, kind] : set.tables) {
     if (const auto place = place_of(image, {pfn.value << kPageShift}))
       places[place->source].push_back({place->at.value, kind});
   }
-  std::vector<SourceId> replacement(count);
+  std::vector<SourceId> replacement(count), originals(count);
   for (std::size_t i = 0; i < count; ++i) {
-    replacement[i] = static_cast<SourceId>(i);
+    replacement[i] = originals[i] = static_cast<SourceId>(i);
     if (places[i].empty()) continue;
     std::sort(places[i].begin(), places[i].end(),
               [](const TablePlace& a, const TablePlace& b) { return a.at < b.at; });
@@ -109,11 +111,13 @@ void replace_sources(const XenTableSet& set, const std::shared_ptr<const XenM2p>
       return false;
     });
     replacement[i] = static_cast<SourceId>(image.sources.size());
+    originals.push_back(static_cast<SourceId>(i));
     image.sources.push_back(
         std::make_shared<ResolvedSource>(image.sources[i], std::move(places[i]), m2p));
   }
   image.runs = with_sources(image.runs, replacement);
   if (image.xen->p2m) image.xen->p2m->source = replacement[image.xen->p2m->source];
+  return originals;
 }
 
 std::uint64_t resolved_root(std::uint64_t mfn, XenM2p::Lookup& lookup) {
@@ -121,10 +125,15 @@ std::uint64_t resolved_root(std::uint64_t mfn, XenM2p::Lookup& lookup) {
   return mfn != 0 && pfn ? pfn->value : 0;
 }
 
-void resolve_registers(XenM2p::Lookup& lookup, GuestImage& image) {
+void resolve_registers(const std::string& file, XenM2p::Lookup& lookup, GuestImage& image,
+                       Diagnostics& diagnostics) {
   for (std::size_t i = 0; i < image.xen->vcpus.size(); ++i) {
     XenVcpu& vcpu = image.xen->vcpus[i];
-    vcpu.root = resolved_root(vcpu.root, lookup);
+    const std::uint64_t machine = std::exchange(vcpu.root, resolved_root(vcpu.root, lookup));
+    if (machine != 0 && vcpu.root == 0) {
+      diagnostics.warn(file, "CR3 of vCPU " + std::to_string(i) + ", machine frame " +
+                                 hex(machine) + ", is no page of the guest, and becomes 0");
+    }
     vcpu.user_root = resolved_root(vcpu.user_root, lookup);
     if (i >= image.vcpus.size()) continue;
     if (auto* registers = std::get_if<X86Registers>(&image.vcpus[i]))
@@ -138,6 +147,16 @@ void report(const std::string& file, const XenM2p& m2p, const XenTableSet& set,
                                  counted(set.roots, "address space") +
                                  " translated from machine frames, " + std::to_string(set.entries) +
                                  " entries");
+  if (set.stray_entries != 0 && diagnostics.wants(Diagnostics::Level::decision)) {
+    std::string text = std::to_string(set.stray_entries) +
+                       " page-table entries lead out of the guest and are cleared:";
+    for (const XenStrayEntry& stray : set.strays) {
+      text +=
+          ' ' + hex(stray.table.value) + '[' + std::to_string(stray.slot) + "]=" + hex(stray.value);
+    }
+    if (set.stray_entries > set.strays.size()) text += " ...";
+    diagnostics.decision(file, text);
+  }
   if (m2p.duplicates() != 0) {
     diagnostics.warn(file, counted(m2p.duplicates(), "machine frame") +
                                " with two pages each; the lower pfn counts");
@@ -146,18 +165,82 @@ void report(const std::string& file, const XenM2p& m2p, const XenTableSet& set,
     diagnostics.warn(file, counted(set.conflicts, "page") +
                                " in use as page tables of two levels; the first found counts");
   }
-  if (set.stray_entries == 0) return;
-  std::string text = std::to_string(set.stray_entries) +
-                     " page-table entries lead out of the guest and are cleared:";
-  for (const XenStrayEntry& stray : set.strays) {
-    text +=
-        ' ' + hex(stray.table.value) + '[' + std::to_string(stray.slot) + "]=" + hex(stray.value);
+}
+
+/// Nothing is guessed: tables that do not fit the M2P are none.
+void check(const std::string& file, const XenTableSet& set) {
+  const auto fail = [&](const std::string& why) {
+    throw Error(ErrorKind::unsupported, file, std::nullopt,
+                why + "; --xen-layout asis leaves them as they are");
+  };
+  if (set.tables.empty()) fail("no page table of this PV guest can be found");
+  if (set.misnamed_roots != 0) {
+    fail(counted(set.misnamed_roots, "page-table root") +
+         " of this PV guest name another frame as their own: its page tables do not fit its p2m");
   }
-  if (set.stray_entries > set.strays.size()) text += " ...";
-  diagnostics.decision(file, text);
+  if (set.stray_entries * 100 > set.entries * kMostStrayPercent) {
+    fail(std::to_string(set.stray_entries) + " of " + std::to_string(set.entries) +
+         " page-table entries lead out of the guest: its page tables do not fit its p2m");
+  }
+}
+
+/// The stretches by pfn in which all pages of the guest have a machine frame of their own.
+std::vector<FrameStretch> machine_stretches(const XenM2p& m2p, const RunList& runs) {
+  std::vector<FrameStretch> found;
+  for (std::size_t i = 0; i < m2p.size(); ++i) {
+    const std::uint64_t pfn = m2p.pfn_at(i).value, mfn = m2p.mfn_at(i).value;
+    if (!found.empty() && found.back().pfn + found.back().count == pfn &&
+        found.back().frame + found.back().count == mfn) {
+      ++found.back().count;
+    } else {
+      found.push_back({pfn, mfn, 1});
+    }
+  }
+  std::sort(found.begin(), found.end(),
+            [](const FrameStretch& a, const FrameStretch& b) { return a.pfn < b.pfn; });
+  std::vector<FrameStretch> stretches;
+  const std::vector<GuestRange> extents = runs.extents();
+  auto extent = extents.begin();
+  for (const FrameStretch& whole : found) {
+    const auto range = GuestRange::sized({whole.pfn << kPageShift}, whole.count << kPageShift);
+    while (extent != extents.end() && extent->end() <= range.begin()) ++extent;
+    for (auto part = extent; part != extents.end() && part->begin() < range.end(); ++part) {
+      const GuestRange common = part->intersection(range);
+      const std::uint64_t pfn = common.begin().value >> kPageShift;
+      stretches.push_back({pfn, whole.frame + (pfn - whole.pfn), common.size() >> kPageShift});
+    }
+  }
+  return stretches;
 }
 
 }  // namespace
+
+RunList untranslated_runs(const GuestImage& image) {
+  return with_sources(image.runs, image.xen->translation->originals);
+}
+
+void use_machine_layout(const std::string& file, GuestImage& image, Diagnostics& diagnostics) {
+  if (!image.xen || !image.xen->translation) {
+    throw Error(ErrorKind::usage, file, std::nullopt,
+                "holds no page tables with machine frames, which --xen-layout machine is for");
+  }
+  XenFacts& xen = *image.xen;
+  xen.machine_layout = machine_stretches(*xen.translation->m2p, image.runs);
+  std::uint64_t pages = 0;
+  for (const FrameStretch& stretch : xen.machine_layout) pages += stretch.count;
+  const std::uint64_t all = image.runs.total_bytes() >> kPageShift;
+  if (pages < all) {
+    diagnostics.warn(
+        file, counted(all - pages, "page") + " without a machine frame of their own are left out");
+  }
+  image.runs = untranslated_runs(image);
+  for (std::size_t i = 0; i < std::min(xen.vcpus.size(), image.vcpus.size()); ++i) {
+    xen.vcpus[i].root = xen.translation->roots[i];
+    if (auto* registers = std::get_if<X86Registers>(&image.vcpus[i]))
+      registers->cr3 = xen.vcpus[i].root << kPageShift;
+  }
+  xen.tables = XenTables::machine;
+}
 
 std::shared_ptr<const XenM2p> m2p_of(const GuestImage& image) {
   auto m2p = std::make_shared<XenM2p>();
@@ -183,21 +266,15 @@ void resolve_xen_tables(const std::string& file, std::shared_ptr<const XenM2p> m
     return read_guest(image, {pfn.value << kPageShift}, out);
   };
   const XenTableSet set = find_xen_tables(*m2p, search);
-  const std::string way_out = "; --xen-layout asis leaves them as they are";
-  if (set.tables.empty()) {
-    throw Error(ErrorKind::unsupported, file, std::nullopt,
-                "no page table of this PV guest can be found" + way_out);
-  }
-  if (set.stray_entries * 100 > set.entries * kMostStrayPercent) {
-    throw Error(
-        ErrorKind::unsupported, file, std::nullopt,
-        std::to_string(set.stray_entries) + " of " + std::to_string(set.entries) +
-            " page-table entries lead out of the guest: its page tables do not fit its p2m" +
-            way_out);
-  }
-  replace_sources(set, m2p, image);
-  resolve_registers(lookup, image);
+  check(file, set);
+  auto translation = std::make_shared<XenTranslation>();
+  translation->m2p = m2p;
+  for (const auto& [pfn, kind] : set.tables) translation->tables.push_back({pfn, kind});
+  for (const XenVcpu& vcpu : image.xen->vcpus) translation->roots.push_back(vcpu.root);
+  translation->originals = replace_sources(set, m2p, image);
+  resolve_registers(file, lookup, image, diagnostics);
   image.xen->tables = XenTables::pseudo_physical;
+  image.xen->translation = std::move(translation);
   report(file, *m2p, set, diagnostics);
   auto& facts = image.metadata.facts;
   facts.push_back({"xen.tables-translated", std::to_string(set.tables.size())});

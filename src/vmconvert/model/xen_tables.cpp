@@ -13,7 +13,9 @@ namespace {
 // Truth: Xen 4.17, xen/include/public/arch-x86/xen-x86_64.h, xen-x86_32.h; Intel SDM vol. 3, 4.5.
 constexpr std::size_t kSlots = 512;
 constexpr std::size_t kXenFirst = 256, kXenEnd = 272, kSelfSlot = 258;  // of L4
-constexpr std::size_t kNarrowXen = 428;                                 // (0xf5800000 >> 21) & 511
+// Of L4: where Linux maps all of memory, until 4.20 and since.
+constexpr std::size_t kDirectMapSlots[] = {272, 273};
+constexpr std::size_t kNarrowXen = 428;  // (0xf5800000 >> 21) & 511
 constexpr std::size_t kNarrowEntries = 4, kNarrowKernel = 3;
 constexpr std::uint64_t kPresent = 1, kWritable = 2, kLarge = 1U << 7;
 constexpr std::uint64_t kFrameMask = 0x000ffffffffff000;
@@ -24,7 +26,9 @@ using Table = std::array<le64, kSlots>;
 
 Mfn frame(std::uint64_t entry) { return {(entry & kFrameMask) >> kPageShift}; }
 
-bool is_xens(XenTableKind kind, std::size_t slot) {
+}  // namespace
+
+bool is_slot_of_xen(XenTableKind kind, std::size_t slot) {
   switch (kind) {
     case XenTableKind::l4:
       return slot >= kXenFirst && slot < kXenEnd;
@@ -36,6 +40,24 @@ bool is_xens(XenTableKind kind, std::size_t slot) {
       return false;
   }
 }
+
+std::string_view table_kind_name(XenTableKind kind) {
+  switch (kind) {
+    case XenTableKind::l1:
+      return "L1";
+    case XenTableKind::l2:
+    case XenTableKind::narrow_l2:
+      return "L2";
+    case XenTableKind::l3:
+    case XenTableKind::narrow_l3:
+      return "L3";
+    case XenTableKind::l4:
+      break;
+  }
+  return "L4";
+}
+
+namespace {
 
 /// Large pages, of which Xen gives PV guests none, would have to be contiguous in the guest, too.
 bool is_large(XenTableKind kind, std::uint64_t entry) {
@@ -72,7 +94,9 @@ class Finder {
       : search_(search), pages_(m2p), m2p_(m2p), seen_(m2p.size()) {}
 
   XenTableSet run() {
-    for (const Pfn root : search_.roots) {
+    const std::vector<Pfn> roots = search_.roots.empty() ? roots_in_memory() : search_.roots;
+    for (const Pfn root : roots) {
+      if (is_misnamed(root)) ++set_.misnamed_roots;
       if (const auto kernel = kernel_entry_of(root)) kernel_entries_.push_back(*kernel);
       add_root(root);
     }
@@ -109,7 +133,7 @@ class Finder {
     set_.tables.emplace(pfn, kind);
     for (std::size_t slot = 0; slot < kSlots; ++slot) {
       const std::uint64_t entry = table[slot];
-      if ((entry & kPresent) == 0 || is_xens(kind, slot)) continue;
+      if ((entry & kPresent) == 0 || is_slot_of_xen(kind, slot)) continue;
       ++set_.entries;
       const auto index = is_large(kind, entry) ? std::nullopt : m2p_.find_index(frame(entry));
       if (!index) {
@@ -123,6 +147,46 @@ class Finder {
         candidates_.push_back(static_cast<std::uint32_t>(*index));
       }
     }
+  }
+
+  /// Roots of a 64-bit guest that map themselves, read-only: one that was freed, and may lead to
+  /// what are no tables any more, is mapped for writing.
+  std::vector<Pfn> roots_in_memory() {
+    std::vector<Pfn> roots;
+    if (search_.width == 4) return roots;
+    for (std::size_t i = 0; i < pages_.size(); ++i) {
+      const Pfn pfn = pages_.pfn_at(i);
+      if (is_root(pfn) && is_mapped_read_only(pfn, pfn)) roots.push_back(pfn);
+    }
+    return roots;
+  }
+
+  /// What the direct map of `root` says of page `pfn`.
+  bool is_mapped_read_only(Pfn root, Pfn pfn) {
+    for (const std::size_t slot : kDirectMapSlots) {
+      Pfn table_pfn = root;
+      for (unsigned shift = 27;; shift -= 9) {
+        Table table;
+        if (!read(table_pfn, table)) break;
+        const std::size_t index = ((pfn.value >> shift) & (kSlots - 1)) + (shift == 27 ? slot : 0);
+        if (index >= kSlots || (table[index] & kPresent) == 0) break;
+        const auto next = m2p_.find(frame(table[index]));
+        if (!next) break;
+        if (shift == 0) {
+          if (*next == pfn && (table[index] & kWritable) == 0) return true;
+          break;
+        }
+        table_pfn = *next;
+      }
+    }
+    return false;
+  }
+
+  bool is_misnamed(Pfn root) {
+    Table table;
+    if (search_.width == 4 || !read(root, table)) return false;
+    const std::uint64_t self = table[kSelfSlot];
+    return (self & kPresent) != 0 && m2p_.find(frame(self)) != root;
   }
 
   bool is_root(Pfn pfn) {
@@ -176,7 +240,7 @@ void resolve_xen_entries(XenM2p::Lookup& m2p, XenTableKind kind, std::size_t fir
     const auto bytes = entries.subspan(i * kSize, kSize);
     const auto entry = load<std::uint64_t>(bytes, std::endian::little);
     le64 result = entry;
-    if (is_xens(kind, first + i)) {
+    if (is_slot_of_xen(kind, first + i)) {
       result = std::uint64_t{0};
     } else if ((entry & kPresent) != 0) {
       const auto pfn = is_large(kind, entry) ? std::nullopt : m2p.find(frame(entry));

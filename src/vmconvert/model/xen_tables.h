@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "vmconvert/model/xen_m2p.h"
@@ -20,6 +21,12 @@ enum class XenTableKind : std::uint8_t {
   narrow_l3,  ///< of a 32-bit guest: 4 entries, the rest of the page belongs to Xen
 };
 
+/// True for slots whose entries are Xen's, not the guest's.
+bool is_slot_of_xen(XenTableKind kind, std::size_t slot);
+
+/// As people call it: "L4".
+std::string_view table_kind_name(XenTableKind kind);
+
 /// An entry that no frame of the guest fits: it maps what is not the guest's own.
 struct XenStrayEntry {
   Pfn table;
@@ -30,7 +37,10 @@ struct XenStrayEntry {
 /// The page tables that are in use.
 struct XenTableSet {
   std::map<Pfn, XenTableKind> tables;
-  std::uint64_t roots = 0;            ///< of them, address spaces
+  std::uint64_t roots = 0;  ///< of them, address spaces
+  /// Roots that were given, and have a machine frame other than their own where each has its own:
+  /// then the M2P is not that of these tables.
+  std::uint64_t misnamed_roots = 0;
   std::uint64_t entries = 0;          ///< present ones, but for those of Xen
   std::uint64_t stray_entries = 0;    ///< of them, those that no frame of the guest fits
   std::vector<XenStrayEntry> strays;  ///< the first few
@@ -42,7 +52,7 @@ struct XenTableSearch {
   unsigned width = 8;  ///< bytes of the guest's words
   /// Fills `out` (4096 bytes) with a page; false if the guest has no such page.
   std::function<bool(Pfn, std::span<std::byte>)> read;
-  std::vector<Pfn> roots;  ///< those that are known: what CR3s say
+  std::vector<Pfn> roots;  ///< those that are known: what CR3s say. None: all of memory is searched
 };
 
 /// Finds page tables, which hold machine frames, by walking down from the roots. Roots of other
