@@ -8,102 +8,17 @@
 #include "support/reading.h"
 #include "support/test.h"
 #include "support/xen_builder.h"
+#include "support/xen_tables.h"
 
 namespace vmconvert::test {
 namespace {
 
-constexpr std::uint64_t kNx = std::uint64_t{1} << 63, kXenMark = std::uint64_t{1} << 52;
-constexpr std::uint64_t kFlags = 0x067, kReadOnly = 0x025;
-constexpr std::size_t kPages = 220;
-
-/// A PV guest of kPages pages whose page tables are built entry by entry, with machine frames and,
-/// as what is expected, with pfns.
-class Guest {
- public:
-  explicit Guest(unsigned width) : width_(width) {
-    for (std::size_t i = 0; i < kPages; ++i) {
-      mfns_.push_back(0x40000 + i * 7919 % 4099);
-      content_.push_back(page_of(i));
-      expected_.push_back(page_of(i));
-    }
-  }
-
-  void table(std::size_t pfn) {
-    tables_.push_back(pfn);
-    content_[pfn] = expected_[pfn] = Bytes(4096);
-  }
-  void entry(std::size_t table, std::size_t slot, std::size_t target,
-             std::uint64_t flags = kFlags) {
-    raw(content_[table], slot, mfns_.at(target) << 12 | flags);
-    raw(expected_[table], slot, target << 12 | flags);
-  }
-  /// One that is not translated, but becomes `after`.
-  void odd(std::size_t table, std::size_t slot, std::uint64_t before, std::uint64_t after) {
-    raw(content_[table], slot, before);
-    raw(expected_[table], slot, after);
-  }
-  /// Maps all pages one after the other; page tables read-only, as Xen wants it.
-  void map_all(std::size_t leaf) {
-    for (std::size_t i = 0; i < kPages; ++i) {
-      const bool is_table = std::find(tables_.begin(), tables_.end(), i) != tables_.end();
-      entry(leaf, i, i, (is_table ? kReadOnly : kFlags) | kNx | kXenMark);
-    }
-  }
-  std::uint64_t mfn(std::size_t pfn) const { return mfns_.at(pfn); }
-  const Bytes& expected(std::size_t pfn) const { return expected_[pfn]; }
-  std::size_t tables() const { return tables_.size(); }
-
-  XenCore core(std::uint64_t cr3_mfn, std::uint64_t user_mfn = 0) const {
-    XenCore core;
-    core.machine = width_ == 8 ? 62 : 3;
-    for (std::size_t i = 0; i < kPages; ++i) core.pages.push_back({i, content_[i], mfns_[i]});
-    const XenContext context{.user_root = user_mfn << 12, .cr3 = cr3_mfn << 12};
-    core.contexts = {width_ == 8 ? context.wide() : context.narrow()};
-    return core;
-  }
-
- private:
-  static void raw(Bytes& page, std::size_t slot, std::uint64_t value) {
-    overwrite(page, 8 * slot, ByteWriter().le64(value).bytes());
-  }
-  unsigned width_;
-  std::vector<std::uint64_t> mfns_;
-  std::vector<Bytes> content_, expected_;
-  std::vector<std::size_t> tables_;
-};
-
-// Pages 200 to 202: tables of the kernel. 203: root of the process that runs; 204: of another,
-// found by its read-only mapping alone; 205 to 207: that one's own tables. 208: its root for user
-// mode. 209: a root that was freed: mapped for writing, so it is data.
-Guest wide_guest() {
-  Guest guest(8);
-  for (std::size_t pfn = 200; pfn <= 208; ++pfn) guest.table(pfn);
-  for (const std::size_t root : {203U, 204U}) {
-    guest.entry(root, 272, 200);
-    guest.odd(root, 256, 0x8000000012345025, 0);
-    guest.odd(root, 258, guest.mfn(root) << 12 | 0x8000000000000063, 0);
-    guest.odd(root, 271, 1, 0);
-  }
-  guest.entry(200, 0, 201);
-  guest.entry(201, 0, 202);
-  guest.map_all(202);
-  guest.entry(204, 0, 205);
-  guest.entry(205, 1, 206, kFlags | kNx);
-  guest.entry(206, 2, 207);
-  guest.entry(207, 5, 3);
-  guest.entry(207, 6, 4, kReadOnly);
-  guest.odd(207, 7, 0xfffff067, 0);           // of another domain
-  guest.odd(207, 8, 0x40001000, 0x40001000);  // not present: swapped out
-  guest.entry(208, 0, 205);
-  return guest;
-}
-
 TEST_CASE("xen resolve: page tables of every address space hold pfns, all else is as it was") {
-  const Guest guest = wide_guest();
+  const XenTablesGuest guest = wide_xen_guest();
   const ReadResult result = read_bytes(guest.core(guest.mfn(203), guest.mfn(208)).bytes());
   REQUIRE(result.error == "");
   const GuestImage& image = *result.image;
-  for (std::size_t i = 0; i < kPages; ++i) {
+  for (std::size_t i = 0; i < kXenPages; ++i) {
     CAPTURE(i);
     CHECK(guest_bytes(image, i * 4096, 4096) == guest.expected(i));
   }
@@ -127,11 +42,11 @@ TEST_CASE("xen resolve: page tables of every address space hold pfns, all else i
     CHECK(mfn.value == guest.mfn(static_cast<std::size_t>(pfn.value)));
     ++frames;
   });
-  CHECK(frames == kPages);
+  CHECK(frames == kXenPages);
 }
 
 TEST_CASE("xen resolve: reads that begin and end anywhere") {
-  const Guest guest = wide_guest();
+  const XenTablesGuest guest = wide_xen_guest();
   const GuestImage image = *read_bytes(guest.core(guest.mfn(203)).bytes()).image;
   for (std::size_t i = 198; i < 210; ++i) {
     if (i == 208) continue;  // in use by no vCPU here, so it is data
@@ -152,7 +67,7 @@ TEST_CASE("xen resolve: reads that begin and end anywhere") {
 }
 
 TEST_CASE("xen resolve: the copy engine and the runs agree on translated pages") {
-  const Guest guest = wide_guest();
+  const XenTablesGuest guest = wide_xen_guest();
   const GuestImage image = *read_bytes(guest.core(guest.mfn(203)).bytes()).image;
   PlanBuilder builder;
   for (const GuestRange extent : image.runs.extents()) builder.guest(extent);
@@ -161,7 +76,7 @@ TEST_CASE("xen resolve: the copy engine and the runs agree on translated pages")
 }
 
 TEST_CASE("xen resolve: a 32-bit guest") {
-  Guest guest(4);
+  XenTablesGuest guest(4);
   // 200: root in use; 201: L2 of the kernel's gigabyte, 202: its leaf; 203: another root with
   // tables of its own, 204 for the kernel and 205 of the process; 206: the process's leaf.
   for (std::size_t pfn = 200; pfn <= 206; ++pfn) guest.table(pfn);
@@ -182,7 +97,7 @@ TEST_CASE("xen resolve: a 32-bit guest") {
   guest.entry(206, 0, 7);
   const ReadResult result = read_bytes(guest.core(guest.mfn(200)).bytes());
   REQUIRE(result.error == "");
-  for (std::size_t i = 0; i < kPages; ++i) {
+  for (std::size_t i = 0; i < kXenPages; ++i) {
     CAPTURE(i);
     CHECK(guest_bytes(*result.image, i * 4096, 4096) == guest.expected(i));
   }
@@ -205,11 +120,11 @@ TEST_CASE("xen resolve: a core of Xen 3.0") {
 }
 
 TEST_CASE("xen resolve: what cannot be translated is refused, and can be left as it is") {
-  const Guest guest = wide_guest();
+  const XenTablesGuest guest = wide_xen_guest();
   const std::string way_out = "; --xen-layout asis leaves them as they are";
   CHECK(read_bytes(guest.core(0x12345).bytes()).error ==
         "input: no page table of this PV guest can be found" + way_out);
-  Guest torn = wide_guest();
+  XenTablesGuest torn = wide_xen_guest();
   for (std::size_t slot = 20; slot < 23; ++slot) torn.odd(207, slot, 0xfffff067, 0);
   CHECK(read_bytes(torn.core(torn.mfn(203)).bytes()).error ==
         "input: 4 of 233 page-table entries lead out of the guest: its page tables do not fit its "
@@ -230,7 +145,7 @@ TEST_CASE("xen resolve: what cannot be translated is refused, and can be left as
 }
 
 TEST_CASE("xen resolve: large pages, cycles, conflicts and frames that come twice") {
-  Guest guest = wide_guest();
+  XenTablesGuest guest = wide_xen_guest();
   guest.odd(206, 9, guest.mfn(3) << 12 | kFlags | 0x80, 0);  // a large page, which there is not
   guest.entry(207, 9, 207);                                  // itself: a leaf maps it, no more
   guest.entry(205, 9, 207);                                  // an L1 as L2

@@ -77,27 +77,60 @@ void XenP2mTree::read_at(FileOffset at, std::span<std::byte> out) const {
   }
 }
 
-std::optional<XenView> xen_view_of(const GuestImage& image) {
-  if (!image.xen || image.xen->type != XenGuestType::pv || image.xen->width != 8)
-    return std::nullopt;
-  std::vector<FrameStretch> stretches = image.xen->machine_layout;
-  if (stretches.empty()) {
-    if (image.xen->tables == XenTables::machine) return std::nullopt;
-    for (const GuestRange extent : image.runs.extents()) {
-      const std::uint64_t pfn = extent.begin().value >> kPageShift;
-      stretches.push_back({pfn, pfn, ((extent.end().value - 1) >> kPageShift) - pfn + 1});
-    }
+namespace {
+
+/// Where the guest's own frames are physical addresses: all of them up to the end of the p2m, which
+/// begins at `first`. makedumpfile asks for holes as well, which cost no more than a fraction of
+/// the guest's memory, unless a file was made so.
+std::vector<FrameStretch> own_frames(const GuestImage& image, std::uint64_t first,
+                                     std::uint64_t own_pages) {
+  constexpr std::uint64_t kMostHoles = 16;  // times the guest's memory
+  if (first / kMostHoles <= image.runs.total_bytes() >> kPageShift)
+    return {{0, 0, first + own_pages}};
+  std::vector<FrameStretch> stretches;
+  for (const GuestRange extent : image.runs.extents()) {
+    std::uint64_t pfn = extent.begin().value >> kPageShift;
+    if (!stretches.empty()) pfn = std::max(pfn, stretches.back().pfn + stretches.back().count);
+    const std::uint64_t extent_end = ((extent.end().value - 1) >> kPageShift) + 1;
+    if (pfn < extent_end) stretches.push_back({pfn, pfn, extent_end - pfn});
   }
-  std::uint64_t end = 0, pfns_end = 0;
-  for (const FrameStretch& s : stretches) {
-    end = std::max(end, s.frame + s.count);
-    pfns_end = std::max(pfns_end, s.pfn + s.count);
-  }
-  const std::uint64_t first = align_up(end, kLargePageFrames) + kLargePageFrames;
-  if (stretches.empty() || pfns_end > XenP2mTree::kPfnsEnd) return std::nullopt;
-  auto p2m = std::make_shared<XenP2mTree>(std::move(stretches), first);
+  stretches.push_back({first, first, own_pages});
+  return stretches;
+}
+
+std::uint64_t place_behind(std::uint64_t end) {
+  return align_up(end, kLargePageFrames) + kLargePageFrames;
+}
+
+XenView view(std::shared_ptr<const XenP2mTree> p2m, std::uint64_t first) {
   const auto place = GuestRange::sized({first << kPageShift}, p2m->size());
-  return XenView{.p2m = std::move(p2m), .root = first, .place = place};
+  return {.p2m = std::move(p2m), .root = first, .place = place};
+}
+
+}  // namespace
+
+std::optional<XenView> xen_view_of(const GuestImage& image) {
+  if (!image.xen || image.xen->type != XenGuestType::pv || image.xen->width != 8 ||
+      image.runs.empty()) {
+    return std::nullopt;
+  }
+  if (const auto& layout = image.xen->machine_layout; !layout.empty()) {
+    std::uint64_t end = 0;
+    for (const FrameStretch& s : layout) end = std::max(end, s.frame + s.count);
+    if (layout.back().pfn + layout.back().count > XenP2mTree::kPfnsEnd) return std::nullopt;
+    return view(std::make_shared<XenP2mTree>(layout, place_behind(end)), place_behind(end));
+  }
+  if (image.xen->tables == XenTables::machine) return std::nullopt;
+  const std::uint64_t end = ((image.runs.runs().back().guest.end().value - 1) >> kPageShift) + 1;
+  const std::uint64_t first = place_behind(end);
+  // The tree has words of its own pages as well: a few rounds, since each page holds 512.
+  for (std::uint64_t own = 1; first + own <= XenP2mTree::kPfnsEnd;) {
+    auto p2m = std::make_shared<XenP2mTree>(own_frames(image, first, own), first);
+    const std::uint64_t needed = p2m->size() >> kPageShift;
+    if (needed == own) return view(std::move(p2m), first);
+    own = needed;
+  }
+  return std::nullopt;
 }
 
 }  // namespace vmconvert::elf

@@ -175,8 +175,8 @@ void check(const std::string& file, const XenTableSet& set) {
   };
   if (set.tables.empty()) fail("no page table of this PV guest can be found");
   if (set.misnamed_roots != 0) {
-    fail(counted(set.misnamed_roots, "page-table root") +
-         " of this PV guest name another frame as their own: its page tables do not fit its p2m");
+    fail("a page-table root of this PV guest names another frame as its own: its page tables do "
+         "not fit its p2m");
   }
   if (set.stray_entries * 100 > set.entries * kMostStrayPercent) {
     fail(std::to_string(set.stray_entries) + " of " + std::to_string(set.entries) +
@@ -230,8 +230,8 @@ void use_machine_layout(const std::string& file, GuestImage& image, Diagnostics&
   for (const FrameStretch& stretch : xen.machine_layout) pages += stretch.count;
   const std::uint64_t all = image.runs.total_bytes() >> kPageShift;
   if (pages < all) {
-    diagnostics.warn(
-        file, counted(all - pages, "page") + " without a machine frame of their own are left out");
+    diagnostics.warn(file, "left out: " + counted(all - pages, "page") +
+                               " whose machine frame is that of another page, too");
   }
   image.runs = untranslated_runs(image);
   for (std::size_t i = 0; i < std::min(xen.vcpus.size(), image.vcpus.size()); ++i) {
@@ -256,16 +256,20 @@ void resolve_xen_tables(const std::string& file, std::shared_ptr<const XenM2p> m
                         Diagnostics& diagnostics) {
   XenM2p::Lookup lookup(*m2p);
   XenTableSearch search{.width = image.xen->width, .roots = roots};
+  bool has_roots = !roots.empty();
   for (const XenVcpu& vcpu : image.xen->vcpus) {
     for (const std::uint64_t root : {vcpu.root, vcpu.user_root}) {
-      const auto pfn = lookup.find({root});
-      if (root != 0 && pfn) search.roots.push_back(*pfn);
+      if (root == 0) continue;
+      has_roots = true;
+      if (const auto pfn = lookup.find({root})) search.roots.push_back(*pfn);
     }
   }
   search.read = [&](Pfn pfn, std::span<std::byte> out) {
     return read_guest(image, {pfn.value << kPageShift}, out);
   };
-  const XenTableSet set = find_xen_tables(*m2p, search);
+  // Only where nothing names a root is one looked for.
+  XenTableSet set;
+  if (!has_roots || !search.roots.empty()) set = find_xen_tables(*m2p, search);
   check(file, set);
   auto translation = std::make_shared<XenTranslation>();
   translation->m2p = m2p;
