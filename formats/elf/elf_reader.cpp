@@ -4,6 +4,7 @@
 #include <string>
 
 #include "elf/elf_segments.h"
+#include "elf/own_vmcore.h"
 #include "vmconvert/base/text.h"
 #include "vmconvert/io/elf_file.h"
 #include "vmconvert/model/dump_notes.h"
@@ -121,6 +122,7 @@ GuestImage read(const Input& input, const ReadOptions& options, Diagnostics& dia
   image.runs = map_segments(source, file, options.salvage, diagnostics);
   image.metadata.facts.push_back({"dump.format", header.is_64 ? "ELF64" : "ELF32"});
   add_dump_notes(source, read_notes(source, file, options.salvage, diagnostics), image);
+  drop_own_p2m(source.name(), image, diagnostics);
   const std::uint64_t loads = static_cast<std::uint64_t>(
       std::count_if(file.segments().begin(), file.segments().end(),
                     [](const auto& s) { return s.p_type == elf::kLoad; }));

@@ -76,7 +76,7 @@ TEST_CASE("xen layout: the log lists each page that differs, with hashes of both
   const auto log = nlohmann::json::parse(xen_remap_log("in\n\"put", image));
   CHECK(log["schema"] == "vmconvert-xen-remap");
   CHECK(log["version"] == 1);
-  CHECK(log["input"] == "in\\n\"put");
+  CHECK(log["input"] == R"("in\x0a\"put")");  // as messages quote it
   std::size_t listed = 0;
   for (const auto& page : log["pages"]) {
     const auto pfn = page["pfn"].get<std::size_t>();

@@ -133,7 +133,7 @@ TEST_CASE("elf xen: a note of Xen that the input has makes way") {
   GuestImage image = pv_guest({{0, 0x2000}});
   image.notes = {{"Xen", 0x1000001, Bytes(80)}, {"Xen", 0x1000002, Bytes(8)}};
   const Bytes file = executed(plan_of("elf", image), image);
-  CHECK(word(file, 64 + 32) == 16 + 8 + 16 + 80);
+  CHECK(word(file, 64 + 32) == 16 + 8 + 24 + 16 + 16 + 80);
   CHECK(xen_note(file).at(9) == 0x400);
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kVmcoreinfoName = "VMCOREINFO";
 
+constexpr std::uint64_t kPageShift = 12;
 constexpr std::string_view kXenName = "Xen";
 constexpr std::uint32_t kXenCrashInfo = 0x1000001;
 
@@ -26,6 +27,13 @@ struct XenCrashInfo {
   le64 p2m_frame_list_list;  // 72
 };
 static_assert(sizeof(XenCrashInfo) == 80);
+
+/// Ours: memory of the vmcore that is none of the guest's, so that nobody takes it for that.
+constexpr std::string_view kOwnName = "VMCONVERT";
+constexpr std::uint32_t kOwnXenP2m = 1;
+struct OwnXenP2m {
+  le64 begin, size;  ///< of the p2m: physical address, bytes
+};
 
 void add_vcpus(NoteList& notes, const GuestImage& image) {
   for (std::uint32_t i = 0; i < image.vcpus.size(); ++i) {
@@ -71,7 +79,7 @@ void NoteList::append_padded(std::span<const std::byte> part) {
   bytes_.resize(align_up(bytes_.size(), kNoteAlignment));
 }
 
-std::vector<std::byte> make_notes(const GuestImage& image, std::optional<std::uint64_t> xen_p2m) {
+std::vector<std::byte> make_notes(const GuestImage& image, std::optional<GuestRange> xen_p2m) {
   NoteList notes(image.byte_order);
   bool has_vmcoreinfo = !image.vmcoreinfo;
   for (const Note& note : image.notes) {
@@ -86,10 +94,11 @@ std::vector<std::byte> make_notes(const GuestImage& image, std::optional<std::ui
   if (!has_vmcoreinfo)
     notes.add(kVmcoreinfoName, 0, std::as_bytes(std::span(image.vmcoreinfo->text)));
   if (xen_p2m) {
-    notes.add_record(
-        kXenName, kXenCrashInfo,
-        XenCrashInfo{
-            .major = image.xen->major, .minor = image.xen->minor, .p2m_frame_list_list = *xen_p2m});
+    notes.add_record(kOwnName, kOwnXenP2m, OwnXenP2m{xen_p2m->begin().value, xen_p2m->size()});
+    notes.add_record(kXenName, kXenCrashInfo,
+                     XenCrashInfo{.major = image.xen->major,
+                                  .minor = image.xen->minor,
+                                  .p2m_frame_list_list = xen_p2m->begin().value >> kPageShift});
   }
   return std::move(notes).take();
 }

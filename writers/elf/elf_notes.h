@@ -14,8 +14,8 @@ namespace vmconvert::elf {
 /// VMCOREINFO, unless one of its own notes holds the same; what the image does not have is left
 /// out. Last, of a guest of Xen, the note that tells of its p2m. Headers and numbers are in the
 /// guest's byte order. Each note is padded to 4 bytes.
-/// @param xen_p2m  frame of the p2m's root
+/// @param xen_p2m  where the p2m lies that the vmcore has for it; its root is the first page
 std::vector<std::byte> make_notes(const GuestImage& image,
-                                  std::optional<std::uint64_t> xen_p2m = std::nullopt);
+                                  std::optional<GuestRange> xen_p2m = std::nullopt);
 
 }  // namespace vmconvert::elf

@@ -118,7 +118,7 @@ OutputPlan plan_in(const GuestImage& image) {
     segments = in_machine_layout(segments, image.xen->machine_layout);
   const std::optional<XenView> xen = xen_view_of(image);
   const std::vector<std::byte> notes =
-      make_notes(image, xen ? std::optional(xen->root) : std::nullopt);
+      make_notes(image, xen ? std::optional(xen->place) : std::nullopt);
   const std::uint64_t phnum = segments.size() + (xen ? 2 : 1);
   const bool many = phnum >= kPnXnum;
   const std::uint64_t headers_end =

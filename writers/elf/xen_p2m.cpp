@@ -104,7 +104,7 @@ std::uint64_t place_behind(std::uint64_t end) {
 
 XenView view(std::shared_ptr<const XenP2mTree> p2m, std::uint64_t first) {
   const auto place = GuestRange::sized({first << kPageShift}, p2m->size());
-  return {.p2m = std::move(p2m), .root = first, .place = place};
+  return {.p2m = std::move(p2m), .place = place};
 }
 
 }  // namespace

@@ -47,8 +47,7 @@ class XenP2mTree final : public ByteSource {
 /// holds for the frames that the vmcore's page tables and p_paddr have.
 struct XenView {
   std::shared_ptr<const XenP2mTree> p2m;
-  std::uint64_t root = 0;  ///< frame of its first page, behind all memory
-  GuestRange place;        ///< its p_paddr
+  GuestRange place;  ///< its p_paddr, behind all memory; the root comes first
 };
 
 /// Nothing for a guest that needs none, and where it cannot be told: of 32-bit guests, of guests
