@@ -187,7 +187,7 @@ void add_input_options(CLI::App& app, Options& options) {
       ->group("Input");
   app.add_option_function<std::string>(
          "--xen-layout", [&](const std::string& text) { set_xen_layout(text, request.read); },
-         "Xen PV page tables: resolved, machine, asis [resolved]")
+         "Xen PV tables: resolved, machine, asis [resolved]")
       ->option_text("HOW")
       ->group("Input");
 }

@@ -64,9 +64,9 @@ TEST_CASE("xen layout: what has no machine frames cannot be laid out by them") {
                        "input: holds no page tables with machine frames, which --xen-layout "
                        "machine is for",
                        Error);
-  CHECK_THROWS_WITH_AS(
-      xen_remap_log("input", other),
-      "input: holds no page tables with machine frames, which --remap-log would list", Error);
+  CHECK_THROWS_WITH_AS(xen_remap_log("input", other),
+                       "input: no page tables were translated, which --remap-log would list",
+                       Error);
 }
 
 TEST_CASE("xen layout: the log lists each page that differs, with hashes of both") {

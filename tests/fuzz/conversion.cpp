@@ -84,6 +84,12 @@ void read_hostile(const Format& format, const std::uint8_t* data, std::size_t si
   for (const bool salvage : {false, true}) read(format, source_of(data, size), salvage);
 }
 
+void write_hostile(std::string_view writer, const GuestImage& image) {
+  for (const OutputFormat& format : all_writers()) {
+    if (format.name == writer) write(format, image, false);
+  }
+}
+
 void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size,
                      std::shared_ptr<const Neighbours> neighbours) {
   const auto bytes = std::as_bytes(std::span(data, size));

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "vmconvert/model/format.h"
 
@@ -15,7 +16,10 @@ namespace vmconvert::test {
 void convert_hostile(const Format& format, const std::uint8_t* data, std::size_t size,
                      std::shared_ptr<const Neighbours> neighbours = nullptr);
 
-/// The same without the writers: tries more inputs per second.
+/// Converts an image that was read without salvage with the writer of this name.
+void write_hostile(std::string_view writer, const GuestImage& image);
+
+/// convert_hostile() without the writers: tries more inputs per second.
 void read_hostile(const Format& format, const std::uint8_t* data, std::size_t size);
 
 }  // namespace vmconvert::test

@@ -51,7 +51,7 @@ ordered_json entry_of(const XenTranslation::Table& table, const Table& before, c
 std::string xen_remap_log(const std::string& file, const GuestImage& image) {
   if (!image.xen || !image.xen->translation) {
     throw Error(ErrorKind::usage, file, std::nullopt,
-                "holds no page tables with machine frames, which --remap-log would list");
+                "no page tables were translated, which --remap-log would list");
   }
   GuestImage original;
   original.sources = image.sources;

@@ -12,6 +12,9 @@ constexpr std::uint64_t kPage = 4096, kPageShift = 12, kEntry = 8;
 // A few entries are of frames that are not the guest's own: the page shared with Xen, grant tables.
 // A capture of a guest that was not paused may have some more.
 constexpr std::uint64_t kMostStrayPercent = 1;
+// Where the container itself says which page is which, a small guest that maps all frames of its
+// grant table, of which Xen gives 64 at most unless told otherwise, is one as well.
+constexpr std::uint64_t kMostStraysOfSmall = 80, kMostStrayPercentOfSmall = 10;
 
 /// A page table in a source.
 struct TablePlace {
@@ -168,17 +171,21 @@ void report(const std::string& file, const XenM2p& m2p, const XenTableSet& set,
 }
 
 /// Nothing is guessed: tables that do not fit the M2P are none.
-void check(const std::string& file, const XenTableSet& set) {
+void check(const std::string& file, const XenTableSet& set, bool has_p2m) {
   const auto fail = [&](const std::string& why) {
     throw Error(ErrorKind::unsupported, file, std::nullopt,
                 why + "; --xen-layout asis leaves them as they are");
   };
   if (set.tables.empty()) fail("no page table of this PV guest can be found");
   if (set.misnamed_roots != 0) {
-    fail("a page-table root of this PV guest names another frame as its own: its page tables do "
-         "not fit its p2m");
+    fail(
+        "a page-table root of this PV guest names another frame as its own: its page tables do "
+        "not fit its p2m");
   }
-  if (set.stray_entries * 100 > set.entries * kMostStrayPercent) {
+  const std::uint64_t percent = has_p2m && set.stray_entries <= kMostStraysOfSmall
+                                    ? kMostStrayPercentOfSmall
+                                    : kMostStrayPercent;
+  if (set.stray_entries * 100 > set.entries * percent) {
     fail(std::to_string(set.stray_entries) + " of " + std::to_string(set.entries) +
          " page-table entries lead out of the guest: its page tables do not fit its p2m");
   }
@@ -270,7 +277,7 @@ void resolve_xen_tables(const std::string& file, std::shared_ptr<const XenM2p> m
   // Only where nothing names a root is one looked for.
   XenTableSet set;
   if (!has_roots || !search.roots.empty()) set = find_xen_tables(*m2p, search);
-  check(file, set);
+  check(file, set, image.xen->p2m.has_value());
   auto translation = std::make_shared<XenTranslation>();
   translation->m2p = m2p;
   for (const auto& [pfn, kind] : set.tables) translation->tables.push_back({pfn, kind});
