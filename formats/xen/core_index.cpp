@@ -43,10 +43,10 @@ PlacedPages place_pages(const ByteSource& source, const CoreIndex& index, bool s
       Stretch* last = stretches.empty() ? nullptr : &stretches.back();
       if (last != nullptr && pfn == last->pfn + last->count && i == last->index + last->count) {
         ++last->count;
-      } else {
+      } else if (last == nullptr || pfn < last->pfn || pfn >= last->pfn + last->count) {
         if (last != nullptr && pfn < last->pfn + last->count) ascending = false;
         stretches.push_back({pfn, i, 1});
-      }
+      }  // else it came just before, and the first counts
     }
     cursor.take(index.stride - sizeof(pfn), "index entry");
   }

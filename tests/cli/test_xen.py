@@ -58,15 +58,21 @@ class Layouts(Case):
         self.core = self.write("guest.core", core())
 
     def test_page_tables_hold_guest_frames(self):
-        self.convert(self.core, "-o", "out.raw")
+        self.convert(self.core, "-q", "-o", "out.raw")
         raw = (self.folder / "out.raw").read_bytes()
         self.assertEqual(len(raw), _PAGES * 4096)
         entry = struct.unpack_from("<Q", raw, _L1 * 4096 + 8 * 5)[0]
         self.assertEqual(entry, 5 << 12 | 0x67)
         self.assertEqual(raw[_L4 * 4096 + 8 * 258:][:8], bytes(8))
 
+    def test_guest_that_is_not_linux_is_told(self):
+        result = self.run_tool(self.core, "-o", "out.raw")
+        self.assertEqual(result.err.decode(), f"vmconvert: warning: {self.core}: page tables of this PV guest were "
+                         "translated, but no Linux kernel is reached through them: it runs another system, or they "
+                         "are damaged\n")
+
     def test_log_lists_pages_that_differ(self):
-        self.convert(self.core, "-o", "out.raw", "--remap-log", "log.json")
+        self.convert(self.core, "-q", "-o", "out.raw", "--remap-log", "log.json")
         log = json.loads((self.folder / "log.json").read_text())
         self.assertEqual([(page["pfn"], page["kind"]) for page in log["pages"]],
                          [(_L4, "L4"), (_L3, "L3"), (_L2, "L2"), (_L1, "L1")])
@@ -81,7 +87,7 @@ class Layouts(Case):
                     "--remap-log", "out.raw", code=USAGE)
 
     def test_machine_frames_are_for_elf(self):
-        self.convert(self.core, "-o", "out.elf", "--xen-layout", "machine")
+        self.convert(self.core, "-q", "-o", "out.elf", "--xen-layout", "machine")
         elf = (self.folder / "out.elf").read_bytes()
         paddrs = [struct.unpack_from("<Q", elf, 64 + 56 * number + 24)[0] for number in range(1, _PAGES + 1)]
         self.assertEqual(paddrs, [_mfn(pfn) << 12 for pfn in range(_PAGES)])

@@ -54,7 +54,7 @@ TEST_CASE("xen layout: of two pages with one machine frame the second is left ou
   use_machine_layout("input", image, diagnostics);
   CHECK(image.xen->machine_layout.back().pfn < 500);
   CHECK(diagnostics.has(Diagnostics::Level::warning,
-                        "left out: 1 page whose machine frame is that of another page, too"));
+                        "left out, without a machine frame or with that of another page: 1 page"));
 }
 
 TEST_CASE("xen layout: what has no machine frames cannot be laid out by them") {

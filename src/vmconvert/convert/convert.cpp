@@ -84,7 +84,12 @@ GuestMachine convert(const ConvertRequest& request, const ConvertContext& contex
 
   KernelOptions kernel = request.kernel;
   if (!writer.tells_of_kernel) kernel.scan = std::min(kernel.scan, Scan::image);
-  find_kernel(image, kernel, context.diagnostics);
+  const bool found = find_kernel(image, kernel, context.diagnostics).has_value();
+  if (!found && image.xen && image.xen->translation) {
+    context.diagnostics.warn(name,
+                             "page tables of this PV guest were translated, but no Linux kernel is "
+                             "reached through them: it runs another system, or they are damaged");
+  }
 
   std::string remap_log;
   if (!request.remap_log.empty()) remap_log = xen_remap_log(name, image);

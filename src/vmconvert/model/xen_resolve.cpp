@@ -214,7 +214,8 @@ std::vector<FrameStretch> machine_stretches(const XenM2p& m2p, const RunList& ru
     for (auto part = extent; part != extents.end() && part->begin() < range.end(); ++part) {
       const GuestRange common = part->intersection(range);
       const std::uint64_t pfn = common.begin().value >> kPageShift;
-      stretches.push_back({pfn, whole.frame + (pfn - whole.pfn), common.size() >> kPageShift});
+      const std::uint64_t count = common.size() >> kPageShift;  // the last page may not be whole
+      if (count != 0) stretches.push_back({pfn, whole.frame + (pfn - whole.pfn), count});
     }
   }
   return stretches;
@@ -237,8 +238,8 @@ void use_machine_layout(const std::string& file, GuestImage& image, Diagnostics&
   for (const FrameStretch& stretch : xen.machine_layout) pages += stretch.count;
   const std::uint64_t all = image.runs.total_bytes() >> kPageShift;
   if (pages < all) {
-    diagnostics.warn(file, "left out: " + counted(all - pages, "page") +
-                               " whose machine frame is that of another page, too");
+    diagnostics.warn(file, "left out, without a machine frame or with that of another page: " +
+                               counted(all - pages, "page"));
   }
   image.runs = untranslated_runs(image);
   for (std::size_t i = 0; i < std::min(xen.vcpus.size(), image.vcpus.size()); ++i) {
@@ -251,7 +252,7 @@ void use_machine_layout(const std::string& file, GuestImage& image, Diagnostics&
 
 std::shared_ptr<const XenM2p> m2p_of(const GuestImage& image) {
   auto m2p = std::make_shared<XenM2p>();
-  m2p->reserve(image.xen->p2m->count);
+  m2p->reserve(std::min(image.xen->p2m->count, image.runs.total_bytes() >> kPageShift));
   for_each_machine_frame(image, image.xen->p2m.value(),
                          [&](Pfn pfn, Mfn mfn) { m2p->add(pfn, mfn); });
   m2p->finish();
