@@ -122,6 +122,18 @@ TEST_CASE("xen resolve: without registers, roots that map themselves read-only a
   }
 }
 
+TEST_CASE("xen resolve: the CR3 of a vCPU that is offline may be of a page that is no root now") {
+  const XenTablesGuest guest = wide_xen_guest();
+  XenCore core = guest.core(guest.mfn(203));
+  overwrite(core.pages.at(5).content, 258 * 8, ByteWriter().le64(0x1234567).bytes());
+  for (const std::size_t root : {5U, 204U})
+    core.contexts.push_back(XenContext{.flags = 0x15, .cr3 = guest.mfn(root) << 12}.wide());
+  const ReadResult result = read_bytes(core.bytes());
+  REQUIRE(result.error == "");
+  CHECK(result.has_decision("8 page tables of 2 address spaces"));
+  CHECK(guest_bytes(*result.image, 5 * 4096, 4096) == core.pages.at(5).content);
+}
+
 TEST_CASE("xen resolve: a CR3 that is no page of the guest is told") {
   const XenTablesGuest guest = wide_xen_guest();
   XenCore core = guest.core(guest.mfn(203));

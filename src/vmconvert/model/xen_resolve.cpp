@@ -269,7 +269,8 @@ void resolve_xen_tables(const std::string& file, std::shared_ptr<const XenM2p> m
     for (const std::uint64_t root : {vcpu.root, vcpu.user_root}) {
       if (root == 0) continue;
       has_roots = true;
-      if (const auto pfn = lookup.find({root})) search.roots.push_back(*pfn);
+      const auto pfn = lookup.find({root});
+      if (pfn) (vcpu.online ? search.roots : search.old_roots).push_back(*pfn);
     }
   }
   search.read = [&](Pfn pfn, std::span<std::byte> out) {
@@ -277,7 +278,8 @@ void resolve_xen_tables(const std::string& file, std::shared_ptr<const XenM2p> m
   };
   // Only where nothing names a root is one looked for.
   XenTableSet set;
-  if (!has_roots || !search.roots.empty()) set = find_xen_tables(*m2p, search);
+  if (!has_roots || !search.roots.empty() || !search.old_roots.empty())
+    set = find_xen_tables(*m2p, search);
   check(file, set, image.xen->p2m.has_value());
   auto translation = std::make_shared<XenTranslation>();
   translation->m2p = m2p;

@@ -94,7 +94,7 @@ class Finder {
       : search_(search), pages_(m2p), m2p_(m2p), seen_(m2p.size()) {}
 
   XenTableSet run() {
-    const std::vector<Pfn> roots = search_.roots.empty() ? roots_in_memory() : search_.roots;
+    const std::vector<Pfn> roots = known_roots();
     for (const Pfn root : roots) {
       if (is_misnamed(root)) ++set_.misnamed_roots;
       if (const auto kernel = kernel_entry_of(root)) kernel_entries_.push_back(*kernel);
@@ -147,6 +147,15 @@ class Finder {
         candidates_.push_back(static_cast<std::uint32_t>(*index));
       }
     }
+  }
+
+  std::vector<Pfn> known_roots() {
+    if (search_.roots.empty() && search_.old_roots.empty()) return roots_in_memory();
+    std::vector<Pfn> roots = search_.roots;
+    for (const Pfn pfn : search_.old_roots) {
+      if (search_.width == 4 || is_root(pfn)) roots.push_back(pfn);
+    }
+    return roots;
   }
 
   /// Roots of a 64-bit guest that map themselves, read-only: one that was freed, and may lead to

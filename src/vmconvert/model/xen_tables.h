@@ -52,7 +52,10 @@ struct XenTableSearch {
   unsigned width = 8;  ///< bytes of the guest's words
   /// Fills `out` (4096 bytes) with a page; false if the guest has no such page.
   std::function<bool(Pfn, std::span<std::byte>)> read;
-  std::vector<Pfn> roots;  ///< those that are known: what CR3s say. None: all of memory is searched
+  std::vector<Pfn> roots;  ///< those that are known: what CR3s say
+  /// What CR3s of vCPUs say that are offline: taken for roots only if they name themselves.
+  std::vector<Pfn> old_roots;
+  // If there are neither, all of memory is searched.
 };
 
 /// Finds page tables, which hold machine frames, by walking down from the roots. Roots of other
