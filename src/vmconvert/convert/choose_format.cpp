@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "vmconvert/base/text.h"
+#include "vmconvert/model/xen_search.h"
 
 namespace vmconvert {
 namespace {
@@ -99,7 +100,12 @@ GuestImage read_image(const Format& format, const Input& input, const ReadOption
   if (!options.memory_file.empty() && !format.takes_memory_file) refuse("--memory");
   if (!options.state_file.empty() && !format.takes_state_file) refuse("--state");
   if (options.records && !format.has_records) refuse("--tags or --hexdump");
-  return format.read(input, options, diagnostics);
+  GuestImage image = format.read(input, options, diagnostics);
+  // Registers would tell of Xen, and so do its own formats.
+  if (image.arch == Arch::x86_64 && image.vcpus.empty() && !image.xen &&
+      options.xen_layout == XenLayout::resolved)
+    resolve_found_xen(input.source()->name(), image, diagnostics);
+  return image;
 }
 
 const OutputFormat& choose_output_format(std::span<const OutputFormat> formats,

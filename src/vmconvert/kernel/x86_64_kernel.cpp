@@ -55,6 +55,10 @@ std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
       if ((cr3 & kUserHalf) != 0) add(make_root({cr3}, five_levels, mask, vcpu.origin));
     }
   }
+  if (image.xen && image.xen->tables == XenTables::pseudo_physical && !image.xen->roots.empty()) {
+    const std::uint64_t root = image.xen->roots.front().value * kPageSize;
+    add(make_root({root}, false, 0, "page tables of a Xen PV guest"));
+  }
   return roots;
 }
 

@@ -1,0 +1,79 @@
+#include <algorithm>
+#include <array>
+
+#include "vmconvert/base/text.h"
+#include "vmconvert/model/xen_banner.h"
+#include "vmconvert/model/xen_page_scan.h"
+#include "vmconvert/model/xen_resolve.h"
+#include "vmconvert/model/xen_search.h"
+
+namespace vmconvert {
+namespace {
+
+constexpr std::uint64_t kPageShift = 12;
+const std::string kWayOut = "; --xen-layout asis leaves its page tables as they are";
+
+/// True if a kernel is reached through page tables with frames of the guest.
+bool is_translated(const GuestImage& image, const XenFirstLook& look) {
+  return std::any_of(look.plain.begin(), look.plain.end(), [&](std::uint32_t root) {
+    return maps_linux(image, {root}, [](std::uint64_t frame) { return Pfn{frame}; });
+  });
+}
+
+void tell(const std::string& file, const FoundXenP2m& found, GuestImage& image,
+          Diagnostics& diagnostics) {
+  auto& facts = image.metadata.facts;
+  facts.push_back({"xen.p2m", found.form + ", found in the guest's memory"});
+  facts.push_back({"xen.p2m-frames", std::to_string(found.frames)});
+  if (found.identity != 0) facts.push_back({"xen.p2m-identity", std::to_string(found.identity)});
+  if (found.foreign != 0) facts.push_back({"xen.p2m-foreign", std::to_string(found.foreign)});
+  diagnostics.decision(
+      file, "memory of a Xen PV guest with machine frames in its page tables; p2m: " + found.form +
+                ", " + counted(found.frames, "frame") + " in " + counted(found.blocks, "page") +
+                (found.mapped_blocks == 0 ? ""
+                                          : ", those of " + counted(found.mapped_blocks, "page") +
+                                                " from the direct map alone"));
+  diagnostics.decision(file, "the p2m agrees with " + counted(found.seeds, "page") +
+                                 " that tell their frame, and with the direct map in " +
+                                 std::to_string(found.agreeing) + " of " +
+                                 counted(found.agreeing + found.differing, "frame"));
+  if (found.identity + found.foreign != 0) {
+    diagnostics.decision(file, std::to_string(found.identity) +
+                                   " entries of the p2m are identity, " +
+                                   std::to_string(found.foreign) + " of other guests: left out");
+  }
+  if (found.copies != 0)
+    diagnostics.decision(file, counted(found.copies, "page") + " hold copies of page-table roots");
+  if (found.lost_tables != 0) {
+    diagnostics.warn(file,
+                     counted(found.lost_tables, "page table") +
+                         " of the direct map cannot be found: machine frames of the 2 MiB that "
+                         "each maps may be missing");
+  }
+}
+
+}  // namespace
+
+void resolve_found_xen(const std::string& file, GuestImage& image, Diagnostics& diagnostics) {
+  const XenFirstLook look = look_for_xen(image);
+  if (look.self_mapped.empty()) return;
+  if (is_translated(image, look)) {
+    image.metadata.facts.push_back({"xen.page-tables", "guest frames"});
+    diagnostics.decision(file, "memory of a Xen PV guest whose page tables hold its own frames: " +
+                                   counted(look.self_mapped.size(), "page") +
+                                   " with machine frames are page tables no longer in use");
+    return;
+  }
+  FoundXenP2m found = find_xen_p2m(image);
+  if (!found.refusal.empty()) {
+    throw Error(ErrorKind::unsupported, file, std::nullopt,
+                "looks like memory of a Xen PV guest whose page tables hold machine frames, but " +
+                    found.refusal + kWayOut);
+  }
+  image.xen = XenFacts{.type = XenGuestType::pv, .tables = XenTables::machine};
+  image.xen->roots = found.roots;
+  tell(file, found, image, diagnostics);
+  resolve_xen_tables(file, std::move(found.m2p), found.roots, image, diagnostics);
+}
+
+}  // namespace vmconvert
