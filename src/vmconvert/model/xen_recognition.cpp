@@ -11,13 +11,48 @@ namespace vmconvert {
 namespace {
 
 constexpr std::uint64_t kPageShift = 12;
-const std::string kWayOut = "; --xen-layout asis leaves its page tables as they are";
+constexpr std::string_view kWayOut = "; --xen-layout asis leaves its page tables as they are";
 
 /// True if a kernel is reached through page tables with frames of the guest.
 bool is_translated(const GuestImage& image, const XenFirstLook& look) {
   return std::any_of(look.plain.begin(), look.plain.end(), [&](std::uint32_t root) {
     return maps_linux(image, {root}, [](std::uint64_t frame) { return Pfn{frame}; });
   });
+}
+
+/// True if the kernel's mapping of the first memory is in the image with frames of the guest: of a
+/// 32-bit guest, whose L3s nothing tells, this shows that its page tables are translated.
+bool maps_low_memory_by_pfns(const GuestImage& image) {
+  constexpr std::size_t kBlocks = 64, kMostOthers = 51;
+  std::array<bool, kBlocks> mapped{};
+  for_each_guest_page(image, {~std::uint64_t{0}}, [&](std::uint32_t, auto page) {
+    const XenWords words(page);
+    const std::uint64_t first = xen_entry_frame(words[0]);
+    if ((words[0] & 1) == 0 || first % kXenSlots != 0 || first / kXenSlots >= kBlocks) return;
+    std::size_t others = 0;
+    for (std::size_t slot = 0; slot < kXenSlots && others <= kMostOthers; ++slot)
+      others += (words[slot] & 1) == 0 || xen_entry_frame(words[slot]) != first + slot ? 1U : 0U;
+    if (others <= kMostOthers) mapped.at(static_cast<std::size_t>(first / kXenSlots)) = true;
+  });
+  const std::uint64_t whole = image.runs.total_bytes() >> kPageShift >> 9;
+  const auto found = static_cast<std::uint64_t>(std::count(mapped.begin(), mapped.end(), true));
+  return found != 0 && found * 2 >= std::min<std::uint64_t>(whole, kBlocks);
+}
+
+/// CR3s in the notes of a vmcore that was made of such a guest.
+void translate_notes(const XenM2p& m2p, GuestImage& image) {
+  // Truth: QEMU 7.2, target/i386/arch_dump.c, QEMUCPUState.
+  constexpr std::size_t kCr3 = 416, kCr3End = kCr3 + sizeof(le64);
+  XenM2p::Lookup lookup(m2p);
+  for (Note& note : image.notes) {
+    if (note.name != "QEMU" || note.desc.size() < kCr3End) continue;
+    const auto bytes = std::span(note.desc).subspan(kCr3, sizeof(le64));
+    const auto frame = xen_entry_frame(load<std::uint64_t>(bytes, std::endian::little));
+    const auto page = lookup.find({frame});
+    const le64 cr3 = page ? page->value << kPageShift : 0;
+    const auto replaced = std::as_bytes(std::span(&cr3, 1));
+    std::copy(replaced.begin(), replaced.end(), bytes.begin());
+  }
 }
 
 void tell(const std::string& file, const FoundXenP2m& found, GuestImage& image,
@@ -56,6 +91,12 @@ void tell(const std::string& file, const FoundXenP2m& found, GuestImage& image,
 
 void resolve_found_xen(const std::string& file, GuestImage& image, Diagnostics& diagnostics) {
   const XenFirstLook look = look_for_xen(image);
+  if (look.narrow_start_info && look.self_mapped.empty() && !maps_low_memory_by_pfns(image)) {
+    throw Error(ErrorKind::unsupported, file, std::nullopt,
+                "looks like memory of a 32-bit Xen PV guest whose page tables hold machine frames, "
+                "which only its dump-core translates" +
+                    std::string(kWayOut));
+  }
   if (look.self_mapped.empty()) return;
   if (is_translated(image, look)) {
     image.metadata.facts.push_back({"xen.page-tables", "guest frames"});
@@ -68,11 +109,12 @@ void resolve_found_xen(const std::string& file, GuestImage& image, Diagnostics& 
   if (!found.refusal.empty()) {
     throw Error(ErrorKind::unsupported, file, std::nullopt,
                 "looks like memory of a Xen PV guest whose page tables hold machine frames, but " +
-                    found.refusal + kWayOut);
+                    found.refusal + std::string(kWayOut));
   }
   image.xen = XenFacts{.type = XenGuestType::pv, .tables = XenTables::machine};
   image.xen->roots = found.roots;
   tell(file, found, image, diagnostics);
+  translate_notes(*found.m2p, image);
   resolve_xen_tables(file, std::move(found.m2p), found.roots, image, diagnostics);
 }
 
