@@ -276,9 +276,18 @@ bool XenBlockSearch::fits(XenBlockId block, const Targets& targets, std::uint32_
                      [&](unsigned slot) { return is_upper_table(first + slot); });
 }
 
+/// True if it may be an L2 or L3 of the direct map: its entries lead to pages of the guest that are
+/// tables, as far as they are known.
 bool XenBlockSearch::is_upper_table(std::uint32_t pfn) {
   effort_ += kXenSlots;
-  return effort_ <= kMostEffort && !read_table(pfn).entries.empty();
+  if (effort_ > kMostEffort || pages_.block_of_table(pfn)) return false;
+  const Table table = read_table(pfn);
+  return !table.entries.empty() &&
+         std::all_of(table.entries.begin(), table.entries.end(), [&](Place place) {
+           const auto page = page_at(place);
+           return !page || std::binary_search(candidates_.tables.begin(), candidates_.tables.end(),
+                                              *page);
+         });
 }
 
 std::optional<Pfn> XenBlockSearch::direct_map_l1(std::uint32_t number) {
