@@ -510,6 +510,23 @@ void add_xen_saves(const Corpus& corpus) {
   corpus.add("legacy-hvm", xl_file("name='x'", old_hvm.bytes(), 0));
 }
 
+/// Options of a guest, and changes to it: see fuzz_xen_search.cpp.
+void add_xen_searches(const Corpus& corpus) {
+  for (unsigned kind = 0; kind < 5; ++kind) {
+    corpus.add("plain-" + std::to_string(kind), ByteWriter().u8(kind).u8(128).bytes());
+    corpus.add("holes-" + std::to_string(kind),
+               ByteWriter().u8(0x70 + kind).u8(128).le16(0x2fd).u8(7).u8(9).bytes());
+  }
+  ByteWriter changes;
+  changes.u8(8).u8(200);
+  for (unsigned i = 0; i < 12; ++i) {
+    changes.u8(0).le16(i).le16(i * 40).le64(0x412345067);
+    changes.u8(1).le16(i * 3).le16(258).u8(i * 5);
+    changes.u8(2).le16(i * 4).le16(0x700 + i);
+  }
+  corpus.add("changes", changes.u8(3).le16(20).le16(0).bytes());
+}
+
 }  // namespace
 }  // namespace vmconvert::test
 
@@ -539,4 +556,5 @@ int main(int argc, char** argv) {
   test::add_panic_dumps(test::Corpus(folder / "vmware_panic"));
   test::add_xen_cores(test::Corpus(folder / "xen_core"));
   test::add_xen_saves(test::Corpus(folder / "xen_save"));
+  test::add_xen_searches(test::Corpus(folder / "xen_search"));
 }

@@ -103,8 +103,8 @@ GuestImage read_image(const Format& format, const Input& input, const ReadOption
   GuestImage image = format.read(input, options, diagnostics);
   // Registers would tell of Xen, and so do its own formats.
   if ((image.arch == Arch::x86_64 || image.arch == Arch::i386) && image.vcpus.empty() &&
-      !image.xen && options.xen_layout == XenLayout::resolved)
-    resolve_found_xen(input.source()->name(), image, diagnostics);
+      !image.xen && options.xen_layout != XenLayout::asis)
+    resolve_found_xen(input.source()->name(), options.xen_layout, image, diagnostics);
   return image;
 }
 

@@ -89,7 +89,8 @@ void tell(const std::string& file, const FoundXenP2m& found, GuestImage& image,
 
 }  // namespace
 
-void resolve_found_xen(const std::string& file, GuestImage& image, Diagnostics& diagnostics) {
+void resolve_found_xen(const std::string& file, XenLayout layout, GuestImage& image,
+                       Diagnostics& diagnostics) {
   const XenFirstLook look = look_for_xen(image);
   if (look.narrow_start_info && look.self_mapped.empty() && !maps_low_memory_by_pfns(image)) {
     throw Error(ErrorKind::unsupported, file, std::nullopt,
@@ -114,7 +115,7 @@ void resolve_found_xen(const std::string& file, GuestImage& image, Diagnostics& 
   image.xen = XenFacts{.type = XenGuestType::pv, .tables = XenTables::machine};
   image.xen->roots = found.roots;
   tell(file, found, image, diagnostics);
-  translate_notes(*found.m2p, image);
+  if (layout == XenLayout::resolved) translate_notes(*found.m2p, image);
   resolve_xen_tables(file, std::move(found.m2p), found.roots, image, diagnostics);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "vmconvert/base/diagnostics.h"
+#include "vmconvert/model/format.h"
 #include "vmconvert/model/guest_image.h"
 #include "vmconvert/model/xen_m2p.h"
 
@@ -34,8 +35,10 @@ FoundXenP2m find_xen_p2m(const GuestImage& image);
 /// Recognises the memory of a PV guest of Xen whose page tables hold machine frames, in an image
 /// that does not tell it, and makes them hold the guest's own as resolve_xen_tables() does. Of an
 /// image that holds no such guest 128 MiB are read, and nothing changes.
-/// @param file  name of the input, for messages
+/// @param file    name of the input, for messages
+/// @param layout  not XenLayout::asis
 /// @throws Error(unsupported) if there is such a guest, but its p2m cannot be told with certainty
-void resolve_found_xen(const std::string& file, GuestImage& image, Diagnostics& diagnostics);
+void resolve_found_xen(const std::string& file, XenLayout layout, GuestImage& image,
+                       Diagnostics& diagnostics);
 
 }  // namespace vmconvert
