@@ -3,6 +3,7 @@
 #include "vmconvert/kernel/kernel_arch.h"
 #include "vmconvert/kernel/synthesised_vmcoreinfo.h"
 #include "vmconvert/kernel/x86_vcpus.h"
+#include "vmconvert/model/xen_resolve.h"
 
 namespace vmconvert {
 namespace {
@@ -17,6 +18,8 @@ constexpr std::uint64_t kDirectMapAlignment = std::uint64_t{1} << 30;  // of KAS
 constexpr std::uint64_t kFrameMask = 0x000ffffffffff000;
 constexpr std::uint64_t kUserHalf = 0x1000;  // KPTI: CR3 of the pair that user mode runs on
 constexpr std::uint64_t kCr4FiveLevels = 1 << 12;
+// Of a PV guest of Xen without registers: most of its L4s map the kernel.
+constexpr std::size_t kMostRoots = 16;
 // SEV's C-bit is told by CPUID, which is not saved; these are the places there are.
 constexpr std::uint64_t kEncryptionMasks[] = {0, std::uint64_t{1} << 51, std::uint64_t{1} << 47};
 
@@ -55,9 +58,11 @@ std::vector<KernelRoot> roots_of_vcpus(const GuestImage& image) {
       if ((cr3 & kUserHalf) != 0) add(make_root({cr3}, five_levels, mask, vcpu.origin));
     }
   }
-  if (image.xen && image.xen->tables == XenTables::pseudo_physical && !image.xen->roots.empty()) {
-    const std::uint64_t root = image.xen->roots.front().value * kPageSize;
-    add(make_root({root}, false, 0, "page tables of a Xen PV guest"));
+  if (image.vcpus.empty() && image.xen && image.xen->translation) {
+    for (const XenTranslation::Table& table : image.xen->translation->tables) {
+      if (table.kind == XenTableKind::l4 && roots.size() < kMostRoots)
+        add(make_root({table.pfn.value * kPageSize}, false, 0, "page tables of a Xen PV guest"));
+    }
   }
   return roots;
 }

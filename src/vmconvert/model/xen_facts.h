@@ -83,8 +83,6 @@ struct XenFacts {
   /// By pfn, disjoint: the machine frames that outputs are to have as physical addresses. Empty:
   /// pfns, as everywhere else.
   std::vector<FrameStretch> machine_layout;
-  /// Page-table roots that were found where no vCPU tells any, the kernel's own first; pfns.
-  std::vector<Pfn> roots;
 };
 
 /// Calls `visit` for each page of guest memory that the table has a machine frame of, in ascending

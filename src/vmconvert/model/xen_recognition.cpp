@@ -113,7 +113,6 @@ void resolve_found_xen(const std::string& file, XenLayout layout, GuestImage& im
                     found.refusal + std::string(kWayOut));
   }
   image.xen = XenFacts{.type = XenGuestType::pv, .tables = XenTables::machine};
-  image.xen->roots = found.roots;
   tell(file, found, image, diagnostics);
   if (layout == XenLayout::resolved) translate_notes(*found.m2p, image);
   resolve_xen_tables(file, std::move(found.m2p), found.roots, image, diagnostics);
