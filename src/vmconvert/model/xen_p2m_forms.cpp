@@ -16,6 +16,7 @@ constexpr unsigned kLevels = 4, kSlotBits = 9;
 // Tables of kernel addresses that are looked through: those of some 100 GiB.
 constexpr std::size_t kMostTables = 1 << 16;
 constexpr std::size_t kMostVotes = 1 << 16;
+constexpr auto kSlots32 = static_cast<std::uint32_t>(kXenSlots);
 constexpr std::uint64_t kImageMap = 0xffffffff80000000, kNewDirectMap = 0xffff888000000000,
                         kOldDirectMap = 0xffff880000000000;
 
@@ -125,7 +126,7 @@ class Forms {
         for (std::size_t slot = 0; slot < kXenSlots; ++slot) {
           const auto page = page_of(XenWords(bytes)[slot]);
           const auto number = page ? number_of_page(page->value) : std::nullopt;
-          if (number && *number % kXenSlots == slot) ++votes[*number / kXenSlots];
+          if (number && *number % kXenSlots == slot) ++votes[*number / kSlots32];
         }
         for (const auto& [gibibyte, count] : votes) {
           if (count > best[gibibyte].votes) best[gibibyte] = {count, pfn};
