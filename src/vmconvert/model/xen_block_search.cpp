@@ -285,8 +285,8 @@ bool XenBlockSearch::is_upper_table(std::uint32_t pfn) {
   return !table.entries.empty() &&
          std::all_of(table.entries.begin(), table.entries.end(), [&](Place place) {
            const auto page = page_at(place);
-           return !page || std::binary_search(candidates_.tables.begin(), candidates_.tables.end(),
-                                              *page);
+           return !page ||
+                  std::binary_search(candidates_.tables.begin(), candidates_.tables.end(), *page);
          });
 }
 

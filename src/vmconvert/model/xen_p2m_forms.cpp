@@ -15,6 +15,7 @@ constexpr std::size_t kXenEnd = 272, kImageSlot = 511;
 constexpr unsigned kLevels = 4, kSlotBits = 9;
 // Tables of kernel addresses that are looked through: those of some 100 GiB.
 constexpr std::size_t kMostTables = 1 << 16;
+constexpr std::size_t kFirst = 8;
 constexpr std::size_t kMostVotes = 1 << 16;
 constexpr auto kSlots32 = static_cast<std::uint32_t>(kXenSlots);
 constexpr std::uint64_t kImageMap = 0xffffffff80000000, kNewDirectMap = 0xffff888000000000,
@@ -123,7 +124,8 @@ class Forms {
       for (const std::uint32_t pfn : *pfns) {
         if (!read(pfn, bytes)) continue;
         std::map<std::uint32_t, std::uint64_t> votes;
-        for (std::size_t slot = 0; slot < kXenSlots; ++slot) {
+        // One whose first few words lead to no page of the p2m is none.
+        for (std::size_t slot = 0; slot < kXenSlots && (slot < kFirst || !votes.empty()); ++slot) {
           const auto page = page_of(XenWords(bytes)[slot]);
           const auto number = page ? number_of_page(page->value) : std::nullopt;
           if (number && *number % kXenSlots == slot) ++votes[*number / kSlots32];

@@ -62,7 +62,7 @@ void add_start_info(const XenStartInfo& info, std::uint32_t pfn, std::vector<Xen
 
 void for_each_guest_page(
     const GuestImage& image, GuestPhysAddr end,
-    const std::function<void(std::uint32_t, std::span<const std::byte>)>& visit) {
+    const std::function<bool(std::uint32_t, std::span<const std::byte>)>& visit) {
   const GuestPhysAddr last{std::min(end.value, kXenFramesEnd << kPageShift)};
   std::vector<std::byte> window;
   for (const Run& run : image.runs) {
@@ -73,8 +73,9 @@ void for_each_guest_page(
       at = read_window(image, run, at, window);
       if (window.empty()) break;
       for (std::size_t i = 0; i < window.size() && at < last; i += kPage, at = at + kPage)
-        visit(static_cast<std::uint32_t>(at.value >> kPageShift),
-              std::span<const std::byte>(window).subspan(i, kPage));
+        if (!visit(static_cast<std::uint32_t>(at.value >> kPageShift),
+                   std::span<const std::byte>(window).subspan(i, kPage)))
+          return;
     }
   }
 }
@@ -90,6 +91,7 @@ XenFirstLook look_for_xen(const GuestImage& image) {
     } else if (const auto info = read_xen_start_info(page)) {
       found.narrow_start_info = found.narrow_start_info || info->width == 4;
     }
+    return true;
   });
   return found;
 }
@@ -121,6 +123,7 @@ XenCandidates find_xen_candidates(const GuestImage& image) {
         } else if (const auto info = read_xen_start_info(page); info && info->width == 8) {
           add_start_info(*info, pfn, found.seeds);
         }
+        return !found.too_many;
       });
   return found;
 }

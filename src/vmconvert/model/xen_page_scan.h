@@ -12,11 +12,11 @@
 namespace vmconvert {
 
 /// Calls `visit` for each whole page of guest memory below `end` that can hold anything but zeros,
-/// in ascending order; pages from 2^32 on are left out.
+/// in ascending order, until it returns false; pages from 2^32 on are left out.
 /// @throws Error(io) as the sources do
 void for_each_guest_page(
     const GuestImage& image, GuestPhysAddr end,
-    const std::function<void(std::uint32_t pfn, std::span<const std::byte> page)>& visit);
+    const std::function<bool(std::uint32_t pfn, std::span<const std::byte> page)>& visit);
 
 /// A page and the machine frame that it says it is.
 struct XenSeed {

@@ -1,6 +1,5 @@
 #include "vmconvert/model/xen_page_shapes.h"
 
-#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -21,6 +20,23 @@ constexpr std::size_t kMostRepeats = 8;
 // Entries that are not present but not zero either: of memory that is swapped out, or protected.
 constexpr std::size_t kMostAbsentShare = 8;
 constexpr std::uint64_t kKernelHalf = 0xffff800000000000;
+
+/// Frames of one page; every page of memory may have to be put into one.
+class FrameSet {
+ public:
+  /// @param frame  not 0
+  /// @returns false if it was there
+  bool insert(std::uint32_t frame) {
+    std::size_t at = (frame * 0x9e3779b1U) >> 22;
+    while (places_[at] != 0 && places_[at] != frame) at = (at + 1) % places_.size();
+    const bool is_new = places_[at] == 0;
+    places_[at] = frame;
+    return is_new;
+  }
+
+ private:
+  std::array<std::uint32_t, 2 * kXenSlots> places_{};
+};
 
 }  // namespace
 
@@ -74,17 +90,19 @@ std::size_t xen_table_entries(XenWords page) {
 }
 
 XenFrameList xen_frame_list(XenWords page) {
-  std::array<std::uint32_t, kXenSlots> frames;
-  std::size_t n = 0;
+  std::size_t frames = 0;
   for (std::size_t slot = 0; slot < kXenSlots; ++slot) {
     const XenP2mEntry entry = xen_p2m_entry(page[slot]);
     if (entry == XenP2mEntry::other) return XenFrameList::no;
-    if (entry == XenP2mEntry::frame) frames[n++] = static_cast<std::uint32_t>(page[slot]);
+    frames += entry == XenP2mEntry::frame ? 1U : 0U;
   }
-  if (n < kFewestFrames) return XenFrameList::no;
-  const auto end = frames.begin() + static_cast<std::ptrdiff_t>(n);
-  std::sort(frames.begin(), end);
-  const auto repeats = static_cast<std::size_t>(end - std::unique(frames.begin(), end));
+  if (frames < kFewestFrames) return XenFrameList::no;
+  FrameSet seen;
+  std::size_t repeats = 0;
+  for (std::size_t slot = 0; slot < kXenSlots && repeats <= kMostRepeats; ++slot) {
+    if (xen_p2m_entry(page[slot]) == XenP2mEntry::frame)
+      repeats += seen.insert(static_cast<std::uint32_t>(page[slot])) ? 0U : 1U;
+  }
   return repeats <= kMostRepeats ? XenFrameList::distinct : XenFrameList::repeated;
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/model/xen_banner.h"
@@ -28,11 +29,12 @@ bool maps_low_memory_by_pfns(const GuestImage& image) {
   for_each_guest_page(image, {~std::uint64_t{0}}, [&](std::uint32_t, auto page) {
     const XenWords words(page);
     const std::uint64_t first = xen_entry_frame(words[0]);
-    if ((words[0] & 1) == 0 || first % kXenSlots != 0 || first / kXenSlots >= kBlocks) return;
+    if ((words[0] & 1) == 0 || first % kXenSlots != 0 || first / kXenSlots >= kBlocks) return true;
     std::size_t others = 0;
     for (std::size_t slot = 0; slot < kXenSlots && others <= kMostOthers; ++slot)
       others += (words[slot] & 1) == 0 || xen_entry_frame(words[slot]) != first + slot ? 1U : 0U;
     if (others <= kMostOthers) mapped.at(static_cast<std::size_t>(first / kXenSlots)) = true;
+    return true;
   });
   const std::uint64_t whole = image.runs.total_bytes() >> kPageShift >> 9;
   const auto found = static_cast<std::uint64_t>(std::count(mapped.begin(), mapped.end(), true));
