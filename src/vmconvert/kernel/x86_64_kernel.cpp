@@ -19,7 +19,7 @@ constexpr std::uint64_t kFrameMask = 0x000ffffffffff000;
 constexpr std::uint64_t kUserHalf = 0x1000;  // KPTI: CR3 of the pair that user mode runs on
 constexpr std::uint64_t kCr4FiveLevels = 1 << 12;
 // Of a PV guest of Xen without registers: most of its L4s map the kernel.
-constexpr std::size_t kMostRoots = 16;
+constexpr std::size_t kMostRoots = 4;
 // SEV's C-bit is told by CPUID, which is not saved; these are the places there are.
 constexpr std::uint64_t kEncryptionMasks[] = {0, std::uint64_t{1} << 51, std::uint64_t{1} << 47};
 
