@@ -4,11 +4,14 @@
 #include <atomic>
 #include <random>
 
+#include "all_formats.h"
 #include "support/collecting_diagnostics.h"
 #include "support/image_bytes.h"
 #include "support/test.h"
 #include "support/xen_guest.h"
 #include "vmconvert/base/error.h"
+#include "vmconvert/convert/choose_format.h"
+#include "vmconvert/io/input.h"
 
 namespace vmconvert::test {
 namespace {
@@ -225,7 +228,31 @@ TEST_CASE("xen search: tables of the direct map that cannot be found") {
         kRefusal + "1 of 17 page tables that map all of its memory cannot be found" + kWayOut);
 }
 
-/// An image of 4096-byte pages at 2 MiB, whose page 0x300 holds `page`.
+TEST_CASE(
+    "xen search: raw and LiME images are searched when they are read, unless they stay as is") {
+  const XenGuest guest({.pages = 6 * 512});
+  const Bytes raw = guest.raw();
+  ByteWriter lime;
+  lime.le32(0x4c694d45).le32(1).le64(0).le64(raw.size() - 1).le64(0).append(raw);
+  const std::vector<std::pair<std::string, Bytes>> inputs{{"raw", raw}, {"", lime.bytes()}};
+  for (const auto& [from, bytes] : inputs) {
+    CAPTURE(from);
+    const auto source = std::make_shared<MemorySource>("input", bytes);
+    const Format& format = choose_format(all_formats(), from, *source);
+    for (const XenLayout layout : {XenLayout::resolved, XenLayout::machine, XenLayout::asis}) {
+      ReadOptions options;
+      options.xen_layout = layout;
+      CollectingDiagnostics diagnostics;
+      const GuestImage image =
+          read_image(format, Input(source, false, nullptr), options, diagnostics);
+      CHECK(image.xen.has_value() == (layout != XenLayout::asis));
+      const Bytes page = guest_bytes(image, XenGuest::kL2 * 4096, 4096);
+      CHECK((page == guest.translated(XenGuest::kL2)) == (layout != XenLayout::asis));
+    }
+  }
+}
+
+/// An image of these pages alone.
 GuestImage image_with(const std::vector<std::pair<std::uint64_t, Bytes>>& pages) {
   GuestImage image;
   Bytes content;
