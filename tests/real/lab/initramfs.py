@@ -45,6 +45,11 @@ def build(target: Path, arch: Arch = X86, init: Path = _INIT, modules: tuple[str
     for folder in modules:
         for module in sorted(paths.lab_file(f"{arch.kernel}/{folder}").iterdir()):
             entries.append((f"modules/{module.name}", stat.S_IFREG | 0o644, module.read_bytes()))
+    return pack(target, entries)
+
+
+def pack(target: Path, entries: list[tuple[str, int, bytes]]) -> Path:
+    """Writes (name, mode, content) as an archive, with the console; a directory comes before what is in it."""
     with target.open("wb") as archive:
         for number, (name, mode, data) in enumerate(entries, start=1):
             archive.write(_entry(number, name, mode, data))
