@@ -18,8 +18,10 @@ import process_cores
 import screens
 import snapshot_checks
 import vmware_states
+import xen_consumers
+import xen_states
 from context import Context
-from lab import arches, libvirt, paths, process_core, snapshots
+from lab import arches, libvirt, paths, process_core, snapshots, xen
 from lab.capture import LIVE, PLAIN, STOPPED, Save, capture
 from lab.connections import capture_connections
 from lab.dumps import Foreign, capture_dumps, capture_foreign
@@ -436,7 +438,42 @@ _VMWARE = [
               check=vmware_states.check_split),
 ]
 
+
+
+def _xen(name: str, captures: str, *checks: Callable[[Context], None], label: str = LONG, **options) -> Case:
+    """Guests of a Xen that runs in an emulated PC; `captures` are functions of lab/xen-dom0."""
+    machine = xen.Hypervisor(tuple(captures.split()), **options)
+    return Case(f"xen-{name}", partial(xen.capture, machine), _all(*checks), label)
+
+
+_XEN_ROWS = (xen_consumers.CORE, xen_consumers.SAVE, xen_consumers.PVH_SAVE, xen_consumers.BARE_RAW,
+             xen_consumers.BARE_LIME, xen_consumers.BARE_RAW_TO_RAW, xen_consumers.BARE_LIME_TO_LIME)
+_XEN = [
+    _xen("mini", "mini", xen_states.check_mini),   # makes samples, too
+    _xen("pv", "mini pv", xen_states.check_mini, xen_states.check_running("pv"), xen_states.check_saved("pv"),
+         xen_states.check_bare("pv"), partial(matrix.check, rows=xen_consumers.FEW),
+         xen_consumers.check_paravirtual(xen_consumers.CORE, "pv/run"),
+         xen_consumers.check_paravirtual(xen_consumers.BARE_RAW, "pv/run"), label=REAL),
+    _xen("balloon", "balloon", xen_states.check_running("balloon"), xen_states.check_saved("balloon"),
+         xen_states.check_bare("balloon"), partial(matrix.check, rows=(xen_consumers.BALLOONED,)),
+         xen_consumers.check_paravirtual(xen_consumers.BALLOONED, "balloon/run")),
+    _xen("crash", "crash", xen_states.check_crashed("crash"),
+         partial(matrix.check, rows=(xen_consumers.CRASHED,)),
+         xen_consumers.check_paravirtual(xen_consumers.CRASHED, "crash/crashed")),
+    _xen("spin", "spin", xen_states.check_running("spin"), xen_states.check_bare("spin")),
+    _xen("pvh", "pvh", xen_states.check_pvh("pvh")),
+    _xen("pvh-core", "pvh_core", xen_states.check_pvh("pvhcore")),
+    _xen("big", "big", xen_states.check_running("big"), xen_states.check_bare("big"), guests_mib=1150,
+         dom0_mib=2300),
+    # Xen 4.20 and Linux 6.12, for which there is no debug file.
+    _xen("new", "mini pv balloon", xen_states.check_mini, xen_states.check_running("pv"), xen_states.check_saved("pv"),
+         xen_states.check_bare("pv"), xen_states.check_running("balloon"), xen_states.check_saved("balloon"),
+         tree="xen-new", version="4.20", kernel="kernel-new"),
+    Case("consumers-xen", partial(xen.capture, xen.Hypervisor(("pv", "pvh"))), partial(matrix.check, rows=_XEN_ROWS),
+         LONG),
+]
+
 CASES = {case.name: case for case in
          (*_PLAIN, *_LAYOUTS, *_DEVICES, *_QEMU10, *_STREAMS, *_ENCODINGS, *_LIBVIRT, *_QCOW2,
           *_ARCHITECTURES, *_CONSUMERS, *_PROCESS_CORES, *_SCREENS, *_DUMPS,
-          *_VMWARE)}
+          *_VMWARE, *_XEN)}

@@ -5,7 +5,7 @@ import json
 import sys
 
 import drgn
-from drgn.helpers.linux.mm import cmdline
+from drgn.helpers.linux.mm import cmdline, environ
 from drgn.helpers.linux.pid import for_each_task
 
 
@@ -13,6 +13,13 @@ def _command(task: drgn.Object) -> str:
     try:
         return b" ".join(cmdline(task)).decode(errors="replace")
     except drgn.FaultError:  # its pages are swapped out, or the process is going away
+        return ""
+
+
+def _environment(task: drgn.Object) -> str:
+    try:
+        return b"\n".join(environ(task)).decode(errors="replace")
+    except drgn.FaultError:
         return ""
 
 
@@ -29,7 +36,8 @@ def _instruction(program: drgn.Program) -> int | None:
 def _facts(program: drgn.Program) -> dict:
     tasks = list(for_each_task(program))
     return {"banner": program["linux_banner"].string_().decode(), "tasks": len(tasks),
-            "commands": [_command(task) for task in tasks if task.mm], "instruction": _instruction(program)}
+            "commands": [_command(task) for task in tasks if task.mm],
+            "environments": [_environment(task) for task in tasks if task.mm], "instruction": _instruction(program)}
 
 
 def main():
