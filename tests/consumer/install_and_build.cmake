@@ -15,7 +15,7 @@ run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -G ${GENERATOR} -DCMAKE_PREFI
     -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_FLAGS=${FLAGS} -DCMAKE_BUILD_TYPE=${TYPE})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/consumer)
-if(NOT output STREQUAL "qevm\nlibvirt-save\nqcow2\nelf\nqemu-core\nkdump\nlime\nvmware\nvmware-vmem\nvmware-panic\nraw\nelf\nraw\nlime\n")
+if(NOT output STREQUAL "qevm\nlibvirt-save\nqcow2\nelf\nqemu-core\nkdump\nlime\nvmware\nvmware-vmem\nvmware-panic\nxen-core\nxen-save\nraw\nelf\nraw\nlime\n")
   message(FATAL_ERROR "the formats are not these:\n${output}")
 endif()
 run(${WORK}/prefix/bin/vmconvert --version)

@@ -176,6 +176,16 @@ TEST_CASE("xen search: an image with translated page tables is left alone") {
   CHECK(guest_bytes(result.image, XenGuest::kL4 * 4096, 4096) == guest.translated(XenGuest::kL4));
 }
 
+TEST_CASE("xen search: the memory of a whole machine that runs Xen is left alone") {
+  XenGuest guest({});
+  for (const std::uint64_t pfn : {XenGuest::kL4, XenGuest::kUserL4, XenGuest::kOtherL4})
+    guest.page(pfn)[258] = (guest.page(pfn)[258] & ~0x000ffffffffff000) | pfn << 12;
+  const Result result(guest.image());
+  CHECK(result.error == "");
+  CHECK_FALSE(result.image.xen);
+  CHECK(result.diagnostics.of(Diagnostics::Level::decision).empty());
+}
+
 TEST_CASE("xen search: CR3 in notes of a vmcore is translated, unless machine frames are wanted") {
   const XenGuest guest({});
   for (const XenLayout layout : {XenLayout::resolved, XenLayout::machine}) {

@@ -86,6 +86,7 @@ XenFirstLook look_for_xen(const GuestImage& image) {
     const XenWords words(page);
     if (is_self_mapped_l4(words)) {
       found.self_mapped.push_back(pfn);
+      found.own_frames += xen_entry_frame(words[258]) == pfn ? 1U : 0U;
     } else if (is_plain_l4(words)) {
       if (found.plain.size() < kMostPlain) found.plain.push_back(pfn);
     } else if (const auto info = read_xen_start_info(page)) {

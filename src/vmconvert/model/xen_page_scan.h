@@ -27,7 +27,8 @@ struct XenSeed {
 /// What a first look at an image tells, without reading all of it.
 struct XenFirstLook {
   std::vector<std::uint32_t> self_mapped, plain;  ///< L4s: is_self_mapped_l4(), is_plain_l4()
-  bool narrow_start_info = false;                 ///< of a 32-bit guest
+  std::size_t own_frames = 0;  ///< of the former, those that give the page's own number as frame
+  bool narrow_start_info = false;  ///< of a 32-bit guest
 };
 /// Looks at the memory where a PV kernel lies, which is not moved as others are, with its L4.
 /// @throws Error(io) as the sources do

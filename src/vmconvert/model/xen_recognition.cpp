@@ -94,6 +94,8 @@ void tell(const std::string& file, const FoundXenP2m& found, GuestImage& image,
 void resolve_found_xen(const std::string& file, XenLayout layout, GuestImage& image,
                        Diagnostics& diagnostics) {
   const XenFirstLook look = look_for_xen(image);
+  // The memory of a whole machine that runs Xen: its frames are the image's own.
+  if (look.own_frames * 2 > look.self_mapped.size()) return;
   if (look.narrow_start_info && look.self_mapped.empty() && !maps_low_memory_by_pfns(image)) {
     throw Error(ErrorKind::unsupported, file, std::nullopt,
                 "looks like memory of a 32-bit Xen PV guest whose page tables hold machine frames, "
