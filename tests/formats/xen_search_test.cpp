@@ -179,7 +179,7 @@ TEST_CASE("xen search: an image with translated page tables is left alone") {
 TEST_CASE("xen search: the memory of a whole machine that runs Xen is left alone") {
   XenGuest guest({});
   for (const std::uint64_t pfn : {XenGuest::kL4, XenGuest::kUserL4, XenGuest::kOtherL4})
-    guest.page(pfn)[258] = (guest.page(pfn)[258] & ~0x000ffffffffff000) | pfn << 12;
+    guest.page(pfn)[258] = (guest.page(pfn)[258] & ~std::uint64_t{0x000ffffffffff000}) | pfn << 12;
   const Result result(guest.image());
   CHECK(result.error == "");
   CHECK_FALSE(result.image.xen);
