@@ -4,6 +4,8 @@
 
 #include "vmconvert/base/text.h"
 #include "vmconvert/io/input.h"
+#include "vmconvert/kernel/given_back.h"
+#include "vmconvert/kernel/kallsyms.h"
 #include "vmconvert/kernel/kernel_arch.h"
 #include "vmconvert/kernel/memory_scan.h"
 #include "vmconvert/kernel/vmcoreinfo_note.h"
@@ -50,7 +52,7 @@ class Finder {
     }
     check_vmlinux(*found);
     choose_vmcoreinfo(std::move(given), *found);
-    refine(found->facts);
+    refine(*found);
     image_.kernel = found->facts;
     report();
     return found;
@@ -162,8 +164,9 @@ class Finder {
   }
 
   /// What VMCOREINFO says of itself is exact where the page tables leave room.
-  void refine(KernelFacts& facts) const {
+  void refine(FoundKernel& found) {
     if (!image_.vmcoreinfo) return;
+    KernelFacts& facts = found.facts;
     const Vmcoreinfo& info = *image_.vmcoreinfo;
     if (!agrees(facts, info)) {
       diagnostics_.warn(name(), "VMCOREINFO (" + info.origin +
@@ -173,6 +176,22 @@ class Finder {
     }
     if (const auto offset = info.hex_value("KERNELOFFSET"))
       facts.kaslr_offset = {*offset, "VMCOREINFO"};
+    take_out_given_back(found, info);
+  }
+
+  /// The kernel's own file tells of an older kernel what its memory does not.
+  void take_out_given_back(FoundKernel& found, const Vmcoreinfo& info) {
+    SymbolValues symbols = read_kallsyms(found.tables, info, symbols_of(arch_->given_back));
+    const auto offset =
+        vmlinux_ && symbols.empty() ? offset_in_guest(found, *vmlinux_) : std::nullopt;
+    if (offset) {
+      for (const auto& [name, value] : vmlinux_->symbols) symbols[name] = value + *offset;
+    }
+    const std::uint64_t bytes =
+        take_out(arch_->given_back, symbols, found.tables, info, found.facts);
+    if (bytes != 0)
+      decide(human_size(bytes) + " of the kernel's image given back to its page allocator (" +
+             (offset ? "symbols of " + vmlinux_->file : "kallsyms") + ")");
   }
 
   void report() {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "vmconvert/kernel/found_kernel.h"
+#include "vmconvert/kernel/given_back.h"
 #include "vmconvert/kernel/page_tables.h"
 #include "vmconvert/kernel/vmlinux.h"
 #include "vmconvert/model/guest_image.h"
@@ -47,6 +48,7 @@ struct KernelArch {
   /// map; nullptr: nothing.
   void (*complete)(KernelFacts& facts, const PageTables& tables,
                    const std::string& origin) = nullptr;
+  GivenBack given_back = kInitGivenBack;
   /// VMCOREINFO made from the symbols of the kernel's own file; nullptr: not supported.
   /// @param offset  offset_in_guest()
   std::string (*synthesise_vmcoreinfo)(const FoundKernel& kernel, const Vmlinux& vmlinux,

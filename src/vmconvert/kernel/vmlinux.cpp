@@ -12,6 +12,7 @@
 
 #include "vmconvert/base/error.h"
 #include "vmconvert/io/unique_fd.h"
+#include "vmconvert/kernel/given_back.h"
 
 namespace vmconvert {
 namespace {
@@ -74,13 +75,15 @@ class Reader {
     Elf_Data* data = elf_getdata(table, nullptr);
     if (data == nullptr || gelf_getshdr(table, &shdr) == nullptr || shdr.sh_entsize == 0)
       refuse("has a damaged symbol table");
+    std::vector<std::string_view> wanted = symbols_of(kX86GivenBack);
+    wanted.insert(wanted.end(), kWantedSymbols.begin(), kWantedSymbols.end());
     const auto count = std::min<std::uint64_t>(shdr.sh_size / shdr.sh_entsize, INT32_MAX);
     for (int i = 0; i < static_cast<int>(count); ++i) {
       GElf_Sym symbol;
       if (gelf_getsym(data, i, &symbol) == nullptr) refuse("has a damaged symbol table");
       const char* name = elf_strptr(elf_.get(), shdr.sh_link, symbol.st_name);
       if (name == nullptr) continue;
-      if (std::find(kWantedSymbols.begin(), kWantedSymbols.end(), name) != kWantedSymbols.end())
+      if (std::find(wanted.begin(), wanted.end(), name) != wanted.end())
         result.symbols.emplace(name, symbol.st_value);
     }
   }

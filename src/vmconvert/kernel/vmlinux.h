@@ -12,7 +12,8 @@ struct Vmlinux {
   std::string file;
   std::uint16_t machine = 0;  ///< e_machine
   std::string banner;         ///< linux_banner without its end of line
-  std::map<std::string, std::uint64_t, std::less<>> symbols;  ///< those of kWantedSymbols it has
+  std::map<std::string, std::uint64_t, std::less<>>
+      symbols;  ///< of those that are wanted, the ones it has
 };
 
 /// Reads the symbols with libelf, which maps the file: memory does not grow with debug information.

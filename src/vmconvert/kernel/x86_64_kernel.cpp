@@ -118,6 +118,7 @@ constinit const KernelArch kX86_64Kernel{.arch = Arch::x86_64,
                                          .roots_of_vmcoreinfo = roots_of_vmcoreinfo,
                                          .roots_of_vmlinux = roots_of_vmlinux,
                                          .complete = complete,
+                                         .given_back = kX86GivenBack,
                                          .synthesise_vmcoreinfo = synthesise_vmcoreinfo};
 
 }  // namespace vmconvert
