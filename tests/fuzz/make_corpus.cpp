@@ -12,6 +12,7 @@
 #include "support/elf_builder.h"
 #include "support/encoded_ram.h"
 #include "support/kdump_builder.h"
+#include "support/kallsyms_builder.h"
 #include "support/kernel_memory.h"
 #include "support/fastlz_stream.h"
 #include "support/libvirt_builder.h"
@@ -321,6 +322,17 @@ void add_kernels(const Corpus& corpus) {
     corpus.add(name, kernel_seed(memory, levels == 5 ? 0x10f0 : 0xf0, true));
     corpus.add(name + "-no-registers", kernel_seed(memory, 0, false));
   }
+  const KernelMemory::Layout layout;
+  KernelMemory memory(layout);
+  const std::uint64_t text = layout.image_gva;
+  const std::string told = put_kallsyms(memory, layout,
+                                        {{{"T_stext", text},
+                                          {"D__init_begin", text + 0x100000},
+                                          {"D__init_end", text + 0x200000},
+                                          {"B_brk_end", text + KernelMemory::kRootInImage}}});
+  memory.put_note(kNoteAt, memory.vmcoreinfo() + told + "SYMBOL(_stext)=ffffffff8d400000\n");
+  memory.point_to(kNoteAt);
+  corpus.add("kallsyms", kernel_seed(memory, 0xf0, true));
 }
 
 void add_screens(const Corpus& corpus) {

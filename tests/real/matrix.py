@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import given_back
 import images
 import vmware_states
 from consumers import CONSUMERS, Consumer, Subject
@@ -131,6 +132,7 @@ def _convert(context: Context, row: Row) -> Path:
     context.run(source, *options, "-o", output, "-f", "--to", row.output)
     if row.output == "elf":
         context.run("verify", output)
+        given_back.check(output)
     return output
 
 

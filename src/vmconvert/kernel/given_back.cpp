@@ -1,6 +1,7 @@
 #include "vmconvert/kernel/given_back.h"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 
 namespace vmconvert {
@@ -19,6 +20,24 @@ std::optional<VirtualRange> whole_pages(std::uint64_t begin, std::uint64_t end,
   end = end / page * page;
   if (begin >= end) return std::nullopt;
   return VirtualRange::between({begin}, {end});
+}
+
+/// The values of all lines "SYMBOL(...)=" of VMCOREINFO.
+std::vector<std::uint64_t> variables_of(const Vmcoreinfo& info) {
+  constexpr std::string_view kKey = "SYMBOL(";
+  std::vector<std::uint64_t> values;
+  std::string_view rest(info.text);
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    const std::size_t equals = line.find('=');
+    std::uint64_t value = 0;
+    if (line.starts_with(kKey) && equals != std::string_view::npos &&
+        std::from_chars(line.data() + equals + 1, line.data() + line.size(), value, 16).ec ==
+            std::errc{})
+      values.push_back(value);
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+  }
+  return values;
 }
 
 VirtualRange in_kernel(const KernelMapping& part) {
@@ -70,7 +89,7 @@ std::uint64_t take_out(const GivenBack& given_back, const SymbolValues& symbols,
   const auto image =
       VirtualRange::between(facts.image.front().at, in_kernel(facts.image.back()).end());
   const std::uint64_t page = std::uint64_t{1} << tables.mode().levels.back().shift;
-  const std::vector<std::uint64_t> variables = info.symbols();
+  const std::vector<std::uint64_t> variables = variables_of(info);
   std::uint64_t taken = 0;
   const auto consider = [&](std::uint64_t begin, std::uint64_t end) {
     const auto range = whole_pages(begin, end, page);

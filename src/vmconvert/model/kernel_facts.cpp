@@ -1,6 +1,5 @@
 #include "vmconvert/model/kernel_facts.h"
 
-#include <algorithm>
 #include <charconv>
 
 namespace vmconvert {
@@ -38,21 +37,6 @@ std::optional<std::uint64_t> Vmcoreinfo::hex_value(std::string_view key) const {
 
 std::optional<std::uint64_t> Vmcoreinfo::symbol(std::string_view name) const {
   return hex_value(key_of("SYMBOL", name));
-}
-
-std::vector<std::uint64_t> Vmcoreinfo::symbols() const {
-  std::vector<std::uint64_t> values;
-  std::string_view rest(text);
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    const std::size_t equals = line.find(")=");
-    if (line.starts_with("SYMBOL(") && equals != std::string_view::npos) {
-      if (const auto value = parse<std::uint64_t>(line.substr(equals + 2), 16))
-        values.push_back(*value);
-    }
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-  }
-  return values;
 }
 
 std::optional<std::int64_t> Vmcoreinfo::number(std::string_view name) const {

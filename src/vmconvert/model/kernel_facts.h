@@ -23,8 +23,6 @@ struct Vmcoreinfo {
   /// That of "NUMBER(name)=": decimal, possibly negative, or hexadecimal with 0x.
   std::optional<std::int64_t> number(std::string_view name) const;
   std::optional<std::uint64_t> symbol(std::string_view name) const;
-  /// The values of all lines "SYMBOL(...)=", in their order.
-  std::vector<std::uint64_t> symbols() const;
 };
 
 template <class T>
@@ -52,8 +50,8 @@ struct KernelFacts {
   std::optional<GuestPhysAddr> direct_map_end;
   std::optional<Derived<GuestPhysAddr>> page_tables;  ///< of the kernel: root
   /// The kernel image at its own addresses, not those of the direct map: ascending, all equally far
-  /// from their gpa. Between them is what the kernel does not map (any more), or has given to its
-  /// page allocator, such as its initialisation code. Empty if it has no addresses of its own.
+  /// from their gpa. Between them is what the kernel does not map (any more), such as its
+  /// initialisation code. Empty if it has no addresses of its own.
   std::vector<KernelMapping> image;
 };
 
