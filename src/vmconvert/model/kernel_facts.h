@@ -50,8 +50,8 @@ struct KernelFacts {
   std::optional<GuestPhysAddr> direct_map_end;
   std::optional<Derived<GuestPhysAddr>> page_tables;  ///< of the kernel: root
   /// The kernel image at its own addresses, not those of the direct map: ascending, all equally far
-  /// from their gpa. Between them is what the kernel does not map (any more), such as its
-  /// initialisation code. Empty if it has no addresses of its own.
+  /// from their gpa. Between them is what the kernel does not map (any more), or has given to its
+  /// page allocator, such as its initialisation code. Empty if it has no addresses of its own.
   std::vector<KernelMapping> image;
 };
 
