@@ -85,6 +85,9 @@ class Layouts(Case):
         self.assertNotIn("out.raw", self.names())
         self.refuse("out.raw: is the output and the log of --remap-log, too", self.core, "-o", "out.raw",
                     "--remap-log", "out.raw", code=USAGE)
+        self.refuse("out.raw: is the output and the log of --remap-log, too", self.core, "-f", "-o", "out.raw",
+                    "--remap-log", f"../{self.folder.name}/./out.raw", code=USAGE)
+        self.assertNotIn("out.raw", self.names())
 
     def test_machine_frames_are_for_elf(self):
         self.convert(self.core, "-q", "-o", "out.elf", "--xen-layout", "machine")

@@ -48,7 +48,7 @@ void check_outputs(const ConvertRequest& request, const OutputFormat& writer) {
   check_output(request.input, request.output, request.force, true);
   if (!request.remap_log.empty()) {
     check_output(request.input, request.remap_log, request.force, false);
-    if (request.remap_log == request.output) {
+    if (is_same_output(request.remap_log, request.output)) {
       throw Error(ErrorKind::usage, output_name(request.output), std::nullopt,
                   "is the output and the log of --remap-log, too");
     }

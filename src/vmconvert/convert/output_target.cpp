@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 
 #include "vmconvert/base/error.h"
 
@@ -51,6 +53,17 @@ void check_output(const std::string& input, const std::string& output, bool forc
                 "is a terminal; redirect it to a file or pipe");
   }
   if (output != "-" && !is_stream(output)) check_output_target(output, force);
+}
+
+bool is_same_output(const std::string& a, const std::string& b) {
+  if (a == b) return true;
+  if (a == "-" || b == "-") return false;
+  const auto place = [](const std::string& path) {
+    std::error_code error;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+  };
+  const auto first = place(a);
+  return !first.empty() && first == place(b);
 }
 
 OutputTarget::OutputTarget(const std::string& output, bool force, bool sparse,

@@ -18,6 +18,9 @@ std::string output_name(const std::string& output);
 /// @throws Error(usage, io)
 void check_output(const std::string& input, const std::string& output, bool force, bool binary);
 
+/// True if two outputs would be one file, whatever their paths look like, or both standard output.
+bool is_same_output(const std::string& a, const std::string& b);
+
 /// One output while it is written: a file that appears whole with commit() or not at all; standard
 /// output, a pipe or a character device, which takes bytes in order.
 class OutputTarget {
