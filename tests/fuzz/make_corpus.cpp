@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "support/checkpoint_builder.h"
+#include "corpus.h"
 #include "support/compress.h"
 #include "support/described_state.h"
 #include "support/device_payloads.h"
@@ -14,31 +14,13 @@
 #include "support/kdump_builder.h"
 #include "support/kallsyms_builder.h"
 #include "support/kernel_memory.h"
-#include "support/fastlz_stream.h"
 #include "support/libvirt_builder.h"
-#include "support/panic_builder.h"
 #include "support/pc_stream.h"
 #include "support/process_core_builder.h"
 #include "support/qcow2_builder.h"
-#include "support/scratch_folder.h"
-#include "support/xen_builder.h"
 
 namespace vmconvert::test {
 namespace {
-
-class Corpus {
- public:
-  explicit Corpus(std::filesystem::path folder) : folder_(std::move(folder)) {
-    std::filesystem::create_directories(folder_);
-  }
-  void add(const std::string& name, const Bytes& bytes) const {
-    write_file((folder_ / name).string(), bytes);
-  }
-  void add(const std::string& name, const QevmBuilder& stream) const { add(name, stream.bytes()); }
-
- private:
-  std::filesystem::path folder_;
-};
 
 RamPayload zeros(std::string_view block) {
   return RamPayload().zero(block, 0).next_zero(4096, 0xff).next_page(8192, 1).eos();
@@ -166,13 +148,6 @@ void add_boards(const Corpus& corpus) {
                                         .ram_end()
                                         .device("cpu", arm.bytes(), {.version = 22})
                                         .eos());
-}
-
-/// A page that compresses well.
-Bytes compressible_page(unsigned value) {
-  Bytes page(4096, static_cast<std::byte>(value));
-  page[99] = std::byte{1};
-  return page;
 }
 
 MappedRamFile mapped_file() {
@@ -409,134 +384,6 @@ void add_lime(const Corpus& corpus) {
                          .append(avml_block(0x1000, easy, true, 300))
                          .append(avml_block(0x8000, easy, false))
                          .bytes());
-}
-
-/// Both halves in one seed: tests/fuzz/halves.h.
-Bytes halves(const Bytes& state, const Bytes& memory) {
-  return ByteWriter().le32(state.size()).append(state).append(memory).bytes();
-}
-
-CheckpointBuilder checkpoint(unsigned word_size = 8) {
-  CheckpointBuilder file;
-  if (word_size == 4) file.magic = 0xbed2bed0;
-  file.word_size = word_size;
-  file.group("Checkpoint").number("Platform", {}, 1).block("ProductName", {}, Bytes(20));
-  file.group("cpu").number("cpu:numVCPUs", {}, 1).number("rip", {0}, 0xffffffff81000000, 8);
-  file.block("gpregs", {0}, Bytes(128)).block("CR64", {0}, Bytes(72)).block("IDTR", {0}, Bytes(10));
-  file.number("eflags", {0}, 2).number("S", {0, 1}, 0x10, 2).number("S.base64", {0, 5}, 1, 8);
-  file.group("memory").number("align_mask", {0, 0}, 0xfff);
-  return file;
-}
-
-void add_checkpoints(const Corpus& corpus) {
-  Bytes memory = page_of(1, 8192);
-  std::fill(memory.begin() + 100, memory.begin() + 8000, std::byte{0});
-  CheckpointBuilder inside = checkpoint();
-  inside.block("Memory", {0, 0}, memory, {.padding = 5});
-  corpus.add("inside", halves(inside.bytes(), {}));
-  CheckpointBuilder narrow = checkpoint(4);
-  narrow.regions({{1, 0, 1}, {0, 0x100000, 1}}, 8);
-  narrow.block("Memory", {0, 0}, zlib_of(memory), {.compressed = true, .memory_size = 8192});
-  const auto os = as_bytes("guestOS = \"debian12-64\"\n");
-  narrow.group("Snapshot").block("cfgFile", {}, Bytes(os.begin(), os.end()));
-  corpus.add("zlib", halves(narrow.bytes(), {}));
-  CheckpointBuilder container = checkpoint();
-  container.block("Memory", {}, compressed_memory(memory, 4096),
-                  {.compressed = true, .memory_size = 8192});
-  corpus.add("container", halves(container.bytes(), {}));
-  CheckpointBuilder beside = checkpoint();
-  beside.regions({{0, 0, 1}, {1, 0x100000, 1}});
-  corpus.add("beside", halves(beside.bytes(), memory));
-  for (const unsigned level : {1U, 2U}) {
-    corpus.add("compressed-" + std::to_string(level),
-               halves(beside.bytes(), compressed_memory(memory, 4096, level)));
-  }
-  corpus.add("encrypted", halves(ByteWriter().le32(0x8943dd9e).le32(1).bytes(), memory));
-  CheckpointBuilder arm;
-  arm.group("Checkpoint").number("Platform", {}, 3);
-  corpus.add("arm", halves(arm.bytes(), memory));
-}
-
-void add_panic_dumps(const Corpus& corpus) {
-  for (const unsigned version : {1U, 3U, 4U, 6U, 7U}) {
-    PanicFile file{.version = version, .pages = 2, .vcpus = 1};
-    if (version != 4) file.holes.emplace_back(1, 3);
-    if (version == 6) file.holes.emplace_back(4, 9);
-    corpus.add("version-" + std::to_string(version), halves(file.bytes(), page_of(2, 8192)));
-  }
-  corpus.add("apart", halves(PanicFile{.pages = 1, .vcpus = 2, .apart = true}.bytes(), page_of(1)));
-}
-
-void add_xen_cores(const Corpus& corpus) {
-  for (const unsigned width : {8U, 4U}) {
-    const XenMappedGuest guest = xen_mapped_guest(6, width);
-    const XenContext context{.cr3 = guest.root_mfn << 12};
-    const std::vector<Bytes> contexts{width == 8 ? context.wide() : context.narrow()};
-    const std::string name = width == 8 ? "pv" : "pv-32";
-    corpus.add(name, XenCore{.machine = width == 8 ? 62U : 3U, .pages = guest.pages, .contexts = contexts}.bytes());
-    corpus.add(name + "-old",
-               XenOldCore{.index_width = width, .pages = guest.pages, .contexts = contexts}.bytes());
-  }
-  const std::vector<XenCorePage> pages{{0, page_of(0)}, {7, Bytes(4096)}, {~std::uint64_t{0}, {}}};
-  corpus.add("hvm", XenCore{.pv = false, .pages = pages, .contexts = {XenContext{.cs = 16}.wide()}}.bytes());
-  corpus.add("arm", XenCore{.pv = false,
-                            .machine = 40,
-                            .pages = pages,
-                            .contexts = {xen_arm_context(0xffff800010000000, 0x3c5)},
-                            .stride = 352}
-                        .bytes());
-}
-
-void add_xen_saves(const Corpus& corpus) {
-  const std::uint64_t gone = std::uint64_t{15} << 60;
-  const Bytes page = compressible_page(1), context = XenContext{}.wide();
-  XenStream pv;
-  pv.libxl().libxc(1).pv_info().record(3, ByteWriter().le32(0).le32(5).le64(2).bytes());
-  pv.pages({{0, page}, {1, page}, {3 | gone}}).pages({{1, page}, {0 | gone}}).record(0x0d);
-  pv.record(7, page).vcpu(0, context).record(5, Bytes(13)).end();
-  corpus.add("pv", pv.bytes());
-  corpus.add("xl", xl_file(R"({"c_info": {"name": "x"}, "b_info": {"max_vcpus": 1}})", pv.bytes()));
-  corpus.add("libvirt", libvirt_xen_file("<domain><name>x</name></domain>", pv.bytes()));
-  XenStream narrow;
-  narrow.libxc(1, 2).pv_info(4).pages({{0, page}}).vcpu(0, XenContext{}.narrow());
-  corpus.add("pv-32", narrow.end(false).bytes());
-  const Bytes hvm_context = ByteWriter()
-                                .append(hvm_record(2, 0, HvmCpuState{}.bytes()))
-                                .append(hvm_record(0, 0, {}))
-                                .bytes();
-  XenStream hvm;
-  hvm.libxl().libxc(2).pages({{0, page}}).record(9, hvm_context).record(0x0e);
-  hvm.record(3, Bytes(12)).record(4).pages({{0, page}});
-  corpus.add("checkpoint", hvm.bytes());
-  for (const unsigned word : {8U, 4U}) {
-    XenLegacyStream legacy(word, 600);
-    legacy.blocks({{"vcpu", context}, {"extv", {}}, {"xcnt", Bytes(4, std::byte{1})}}).frame_list(2);
-    legacy.batch({{0, page}, {0xf0000000}, {9, page}}).vcpu_info(0, 1).chunk(-7, Bytes(20)).chunk(-9);
-    legacy.chunk(0).unmapped({9}).raw(context).raw(Bytes(128)).raw(Bytes(16)).raw(page);
-    corpus.add("legacy-" + std::to_string(word), legacy.bytes());
-    corpus.add("xend-" + std::to_string(word), xend_file("(domain (name x))", legacy.bytes()));
-  }
-  XenLegacyStream old_hvm(8, 600);
-  old_hvm.batch({{0, page}}).chunk(0).raw(Bytes(24));
-  old_hvm.raw(ByteWriter().le32(hvm_context.size()).append(hvm_context).bytes());
-  corpus.add("legacy-hvm", xl_file("name='x'", old_hvm.bytes(), 0));
-}
-
-/// Options of a guest, and changes to it: see fuzz_xen_search.cpp.
-void add_xen_searches(const Corpus& corpus) {
-  for (unsigned kind = 0; kind < 5; ++kind) {
-    corpus.add("plain-" + std::to_string(kind), ByteWriter().u8(kind).u8(128).bytes());
-    corpus.add("holes-" + std::to_string(kind),
-               ByteWriter().u8(0x70 + kind).u8(128).le16(0x2fd).u8(7).u8(9).bytes());
-  }
-  ByteWriter changes;
-  changes.u8(8).u8(200);
-  for (unsigned i = 0; i < 12; ++i) {
-    changes.u8(0).le16(i).le16(i * 40).le64(0x412345067);
-    changes.u8(1).le16(i * 3).le16(258).u8(i * 5);
-    changes.u8(2).le16(i * 4).le16(0x700 + i);
-  }
-  corpus.add("changes", changes.u8(3).le16(20).le16(0).bytes());
 }
 
 }  // namespace
